@@ -1,0 +1,48 @@
+//! `Peer`: another cluster that this one is linked to.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Another cluster of the clusterset: how to reach its gateways and which CA vouches for them.
+#[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[kube(crates(kube_core = "::kube_core"))]
+#[kube(
+    group = "tombolo.io",
+    version = "v1alpha1",
+    kind = "Peer",
+    status = "PeerStatus",
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Cluster","type":"string","jsonPath":".spec.clusterID"}"#,
+    printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.conditions[?(@.type=='Accepted')].status"}"#,
+    printcolumn = r#"{"name":"Connected","type":"string","jsonPath":".status.conditions[?(@.type=='Connected')].status"}"#,
+    printcolumn = r#"{"name":"Exports","type":"integer","jsonPath":".status.exports"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerSpec {
+    /// The other cluster's ID, a DNS label. Its gateways' certificates must name it.
+    #[serde(rename = "clusterID")]
+    pub cluster_id: String,
+    /// `host:port` (UDP) under which its gateways are reached; empty where only the other side
+    /// can dial.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// PEM certificates of the other cluster's CA: the content of `ca.crt` of its ConfigMap
+    /// `tombolo-ca`. Two, while a CA is being replaced.
+    pub ca_bundle: String,
+}
+
+/// What this cluster's gateways know of the peer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerStatus {
+    /// `Accepted` (the spec makes sense), `Connected` (a gateway here is linked to one there),
+    /// `CatalogSynced` (all of its exports are here), `WithdrawalHeld` (see the message).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// How many exports its catalog holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exports: Option<i64>,
+}

@@ -1,0 +1,1 @@
+//! Real clusters on one machine: the demo, the end-to-end tests and the benchmarks

@@ -1,0 +1,1 @@
+//! Question and snapshot in, DNS answer out

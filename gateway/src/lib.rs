@@ -1,0 +1,1 @@
+//! The gateway: carries catalogs and connections between clusters

@@ -1,0 +1,1 @@
+//! Links between clusters: identity and trust, handshake, connection pool, catalog replication

@@ -1,0 +1,1 @@
+//! The bytes between clusters: stream prefaces and catalog messages

@@ -1,0 +1,1 @@
+//! The operator: exports in, imports out

@@ -1,0 +1,1 @@
+//! What every Tombolo program needs: flags, logs, admin server, leases, tasks, drain
