@@ -1,1 +1,20 @@
-//! The gateway: carries catalogs and connections between clusters
+//! The gateway: the only part of Tombolo that faces other clusters.
+//!
+//! ```text
+//! watches ─► indices ─► snapshots (Arc, swapped whole) ─► data plane ◄─► links to other clusters
+//!    ▲                                                                          │
+//!    └──── copies of peers' exports, Peer status, heartbeat ◄── control ◄───────┘
+//! ```
+//!
+//! The pure core ([`routes`], [`endpoints`], [`pods`], [`peers`]) decides; it knows neither a
+//! Kubernetes client nor tokio. The data plane reads its snapshots without a lock, so that no
+//! burst of changes in the API holds up a connection. Invariants:
+//!
+//! * a client's bytes leave this gateway only after the far one has answered `Opened`;
+//! * only ready endpoints of exported services are dialled, whatever an EndpointSlice says;
+//! * nothing that a peer or a user sends stops anything but itself.
+
+pub mod endpoints;
+pub mod pods;
+pub mod routes;
+pub mod service;

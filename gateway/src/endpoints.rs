@@ -1,0 +1,257 @@
+//! Far side: from an exported service's port to the addresses that may be dialled for it.
+//!
+//! ```text
+//! own ClusterExports ─┐
+//! EndpointSlices ─────┼─► Endpoints (swapped whole) ── service, port ─► addresses, in order
+//! Pods, Guard ────────┘
+//! ```
+//!
+//! Whoever may write an EndpointSlice must not thereby make the gateway dial for them what they
+//! could not reach themselves. So an address is believed only if it is that of a pod in the
+//! service's own namespace, or on the administrator's list.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use tombolo_crds::ClusterExportSpec;
+
+use crate::pods::Pods;
+use crate::service::{Protocol, ServiceKey, port_number};
+
+/// How many endpoints are tried for one connection.
+pub const ATTEMPTS: usize = 3;
+
+/// What the gateway remembers of an EndpointSlice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// The Service whose endpoints it holds.
+    pub service: ServiceKey,
+    /// Its ports.
+    pub ports: Vec<SlicePort>,
+    /// Addresses of its ready endpoints in canonical form.
+    pub ready: Vec<IpAddr>,
+}
+
+/// A port of a [`Slice`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlicePort {
+    /// Name of the Service port that it belongs to; empty for a nameless one.
+    pub name: String,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Where the endpoints listen; `None` for "every port" (EndpointPort.port).
+    pub port: Option<u16>,
+}
+
+/// Which addresses that are no pods of the service's namespace may be dialled all the same.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// Ranges that the administrator vouches for.
+    pub allowed: Vec<IpNet>,
+    /// Never dialled, listed or not: this gateway, the API server, clusterset IPs.
+    pub never: HashSet<IpAddr>,
+}
+
+/// Why no endpoint is dialled for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoEndpoint {
+    /// This cluster does not export the service.
+    #[error("the service is not exported")]
+    NotExported,
+    /// The export has no such port.
+    #[error("the port is not exported")]
+    PortNotExported,
+    /// The service has no ready endpoint.
+    #[error("no ready endpoint")]
+    NoReadyEndpoint,
+    /// It has ready ones, none of which may be dialled.
+    #[error("no endpoint that a gateway may dial")]
+    EndpointRefused,
+}
+
+/// All endpoints of exported services at one moment; immutable but for the cursors.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    services: HashMap<ServiceKey, HashMap<(Protocol, u16), Target>>,
+    pods: Arc<Pods>,
+    guard: Guard,
+}
+
+#[derive(Debug, Default)]
+struct Target {
+    addresses: Vec<SocketAddr>,
+    // Outlives the snapshot, or the first endpoint would be first after each change.
+    cursor: Arc<AtomicUsize>,
+}
+
+// === impl Guard ===
+
+impl Guard {
+    fn permits(&self, namespace: &str, address: IpAddr, pods: &Pods) -> bool {
+        if self.never.contains(&address) || pods.is_node_or_gateway(address) {
+            return false;
+        }
+        pods.is_plain_pod_of(namespace, address)
+            || !is_special(address) && self.allowed.iter().any(|range| range.contains(&address))
+    }
+}
+
+/// Addresses that mean something else on every host (loopback, link-local with its metadata
+/// services, multicast): no list of ranges is meant to open them.
+#[must_use]
+pub fn is_special(address: IpAddr) -> bool {
+    let link_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    link_local || address.is_loopback() || address.is_unspecified() || address.is_multicast()
+}
+
+// === impl NoEndpoint ===
+
+impl NoEndpoint {
+    /// Label for metrics.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotExported => "NotExported",
+            Self::PortNotExported => "PortNotExported",
+            Self::NoReadyEndpoint => "NoReadyEndpoint",
+            Self::EndpointRefused => "EndpointRefused",
+        }
+    }
+}
+
+// === impl Endpoints ===
+
+impl Endpoints {
+    /// Joins this cluster's own exports with the slices of their Services. `previous` hands down
+    /// the cursors.
+    #[must_use]
+    pub fn build<'a>(
+        exports: impl IntoIterator<Item = &'a ClusterExportSpec>,
+        slices: impl IntoIterator<Item = &'a Slice>,
+        pods: Arc<Pods>,
+        guard: Guard,
+        previous: &Self,
+    ) -> Self {
+        let exports: Vec<_> = exports
+            .into_iter()
+            .map(|export| (ServiceKey::new(&export.namespace, &export.name), export))
+            .collect();
+        let exported: HashSet<_> = exports.iter().map(|(key, _)| key).collect();
+        let mut slices_of: HashMap<&ServiceKey, Vec<&Slice>> = HashMap::new();
+        for slice in slices {
+            if exported.contains(&slice.service) {
+                slices_of.entry(&slice.service).or_default().push(slice);
+            }
+        }
+        let mut services = HashMap::with_capacity(exports.len());
+        for (key, export) in &exports {
+            let slices = slices_of.get(key).map_or(&[][..], Vec::as_slice);
+            let before = previous.services.get(key);
+            let ports = export.ports.iter().filter_map(|port| {
+                let protocol = Protocol::from_api(&port.protocol)?;
+                let number = port_number(port.port)?;
+                let name = port.name.as_deref().unwrap_or_default();
+                let cursor = before
+                    .and_then(|ports| ports.get(&(protocol, number)))
+                    .map(|target| Arc::clone(&target.cursor))
+                    .unwrap_or_default();
+                let addresses = addresses(slices, protocol, name, number);
+                let addresses = in_first_family(addresses, &export.ip_families);
+                Some(((protocol, number), Target { addresses, cursor }))
+            });
+            services.insert(key.clone(), ports.collect());
+        }
+        Self {
+            services,
+            pods,
+            guard,
+        }
+    }
+
+    /// Ready endpoints of an exported port that may be dialled, at most [`ATTEMPTS`], the next of
+    /// the round first.
+    ///
+    /// # Errors
+    /// If there is none, why.
+    pub fn pick(
+        &self,
+        service: &ServiceKey,
+        protocol: Protocol,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, NoEndpoint> {
+        let ports = self.services.get(service).ok_or(NoEndpoint::NotExported)?;
+        let target = ports
+            .get(&(protocol, port))
+            .ok_or(NoEndpoint::PortNotExported)?;
+        if target.addresses.is_empty() {
+            return Err(NoEndpoint::NoReadyEndpoint);
+        }
+        let turn = target.cursor.fetch_add(1, Ordering::Relaxed) % target.addresses.len();
+        let (before, after) = target.addresses.split_at(turn);
+        let picked: Vec<_> = after
+            .iter()
+            .chain(before)
+            .filter(|address| {
+                self.guard
+                    .permits(&service.namespace, address.ip(), &self.pods)
+            })
+            .take(ATTEMPTS)
+            .copied()
+            .collect();
+        if picked.is_empty() {
+            return Err(NoEndpoint::EndpointRefused);
+        }
+        Ok(picked)
+    }
+
+    /// The pods of the same moment.
+    #[must_use]
+    pub fn pods(&self) -> &Pods {
+        &self.pods
+    }
+}
+
+// A named target port may differ from pod to pod, so each slice has its own number for the name.
+// A set, since an endpoint is for a moment in two slices while they are repacked.
+fn addresses(
+    slices: &[&Slice],
+    protocol: Protocol,
+    name: &str,
+    number: u16,
+) -> BTreeSet<SocketAddr> {
+    let mut addresses = BTreeSet::new();
+    for slice in slices {
+        let port = slice
+            .ports
+            .iter()
+            .find(|port| port.name == name && port.protocol == protocol);
+        let Some(port) = port else { continue };
+        let port = port.port.unwrap_or(number);
+        addresses.extend(
+            slice
+                .ready
+                .iter()
+                .map(|address| SocketAddr::new(*address, port)),
+        );
+    }
+    addresses
+}
+
+// Both addresses of a dual-stack pod are one endpoint; the Service's first family stands for it.
+fn in_first_family(addresses: BTreeSet<SocketAddr>, families: &[String]) -> Vec<SocketAddr> {
+    let first_is_v6 = families.first().is_some_and(|family| family == "IPv6");
+    let (first, second): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    if first.is_empty() { second } else { first }
+}
+
+#[cfg(test)]
+mod tests;

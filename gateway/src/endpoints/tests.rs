@@ -1,0 +1,277 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tombolo_crds::mcs::{ServiceImportType, ServicePort};
+
+use super::*;
+use crate::pods::PodRecord;
+
+#[test]
+fn takes_ready_endpoints_in_turn() {
+    let endpoints = World::default()
+        .pods(["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"])
+        .build();
+
+    let first: Vec<_> = (0..5)
+        .map(|_| pick(&endpoints).unwrap()[0].to_string())
+        .collect();
+
+    let addresses = [
+        "10.0.0.1:8080",
+        "10.0.0.2:8080",
+        "10.0.0.3:8080",
+        "10.0.0.4:8080",
+        "10.0.0.1:8080",
+    ];
+    assert_eq!(first, addresses);
+}
+
+#[test]
+fn offers_a_bounded_number_of_others_for_retries() {
+    let endpoints = World::default()
+        .pods(["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"])
+        .build();
+
+    let picked = pick(&endpoints).unwrap();
+
+    assert_eq!(picked.len(), ATTEMPTS);
+    assert_eq!(picked.iter().collect::<BTreeSet<_>>().len(), ATTEMPTS);
+}
+
+#[test]
+fn a_change_of_endpoints_does_not_start_the_round_again() {
+    let world = World::default().pods(["10.0.0.1", "10.0.0.2"]);
+    let first = world.build();
+    pick(&first).unwrap();
+
+    let second = world.build_after(&first);
+
+    assert_eq!(pick(&second).unwrap()[0].to_string(), "10.0.0.2:8080");
+}
+
+#[test]
+fn a_named_target_port_may_differ_between_slices() {
+    let mut world = World::default().pods(["10.0.0.1", "10.0.0.2"]);
+    let newer = Slice {
+        ports: vec![slice_port("http", Some(9090)), slice_port("admin", Some(1))],
+        ready: vec![ip("10.0.0.2")],
+        ..world.slices[0].clone()
+    };
+    world.slices[0].ready = vec![ip("10.0.0.1")];
+    world.slices.push(newer);
+
+    let picked = pick(&world.build()).unwrap();
+
+    assert_eq!(strings(&picked), ["10.0.0.1:8080", "10.0.0.2:9090"]);
+}
+
+#[test]
+fn an_endpoint_in_two_slices_counts_once() {
+    let mut world = World::default().pods(["10.0.0.1"]);
+    world.slices.push(world.slices[0].clone());
+
+    assert_eq!(strings(&pick(&world.build()).unwrap()), ["10.0.0.1:8080"]);
+}
+
+#[test]
+fn a_slice_of_every_port_means_the_services_own_number() {
+    let mut world = World::default().pods(["10.0.0.1"]);
+    world.slices[0].ports = vec![slice_port("http", None)];
+
+    assert_eq!(strings(&pick(&world.build()).unwrap()), ["10.0.0.1:80"]);
+}
+
+#[test]
+fn both_addresses_of_a_dual_stack_pod_are_one_endpoint() {
+    let mut world = World::default().pods(["10.0.0.1", "fd00::1"]);
+    assert_eq!(strings(&pick(&world.build()).unwrap()), ["10.0.0.1:8080"]);
+
+    world.exports[0].ip_families = vec!["IPv6".to_owned(), "IPv4".to_owned()];
+    assert_eq!(strings(&pick(&world.build()).unwrap()), ["[fd00::1]:8080"]);
+}
+
+#[test]
+fn refuses_what_is_not_exported() {
+    let endpoints = World::default().pods(["10.0.0.1"]).build();
+    let web = ServiceKey::new("demo", "web");
+
+    let service = endpoints.pick(&ServiceKey::new("demo", "secret"), Protocol::Tcp, 80);
+    let port = endpoints.pick(&web, Protocol::Tcp, 8080);
+    let protocol = endpoints.pick(&web, Protocol::Udp, 80);
+
+    assert_eq!(service, Err(NoEndpoint::NotExported));
+    assert_eq!(port, Err(NoEndpoint::PortNotExported));
+    assert_eq!(protocol, Err(NoEndpoint::PortNotExported));
+}
+
+#[test]
+fn tells_no_endpoint_from_refused_ones() {
+    let mut world = World::default();
+    assert_eq!(pick(&world.build()), Err(NoEndpoint::NoReadyEndpoint));
+
+    world.slices[0].ready = vec![ip("10.9.9.9")];
+    assert_eq!(pick(&world.build()), Err(NoEndpoint::EndpointRefused));
+}
+
+#[test]
+fn a_hand_made_slice_opens_no_way_to_others() {
+    let mut world = World::default().pods(["10.0.0.1"]);
+    world.guard.allowed = vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+    world.guard.never = HashSet::from([ip("10.0.0.200"), ip("10.96.0.1"), ip("10.96.7.7")]);
+    world.pods.push(pod("10.0.0.2", |pod| pod.gateway = true));
+    world
+        .pods
+        .push(pod("10.0.0.3", |pod| pod.host_network = true));
+    let barred = [
+        "10.0.0.200",      // this gateway
+        "10.96.0.1",       // the API server
+        "10.96.7.7",       // a clusterset IP
+        "10.0.0.2",        // another gateway
+        "10.0.0.3",        // a pod on its node's network
+        "192.0.2.1",       // a node
+        "127.0.0.1",       // the gateway's own admin port
+        "169.254.169.254", // a cloud's metadata service
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "fe80::1",
+        "ff02::1",
+    ];
+    for address in barred {
+        world.slices[0].ready = vec![ip(address)];
+
+        assert_eq!(
+            pick(&world.build()),
+            Err(NoEndpoint::EndpointRefused),
+            "{address}"
+        );
+    }
+}
+
+#[test]
+fn a_pod_of_another_namespace_is_no_endpoint_but_by_the_administrators_list() {
+    let mut world = World::default();
+    world
+        .pods
+        .push(pod("10.0.0.7", |pod| pod.namespace = "bank".to_owned()));
+    world.slices[0].ready = vec![ip("10.0.0.7")];
+    assert_eq!(pick(&world.build()), Err(NoEndpoint::EndpointRefused));
+
+    world.guard.allowed = vec!["10.0.0.0/24".parse().unwrap()];
+    assert_eq!(strings(&pick(&world.build()).unwrap()), ["10.0.0.7:8080"]);
+}
+
+#[test]
+fn a_refused_endpoint_does_not_hide_the_good_ones() {
+    let mut world = World::default().pods(["10.0.0.1"]);
+    world.slices[0].ready.push(ip("192.0.2.1"));
+    let endpoints = world.build();
+
+    for _ in 0..4 {
+        assert_eq!(strings(&pick(&endpoints).unwrap()), ["10.0.0.1:8080"]);
+    }
+}
+
+struct World {
+    exports: Vec<ClusterExportSpec>,
+    slices: Vec<Slice>,
+    pods: Vec<PodRecord>,
+    guard: Guard,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            exports: vec![export()],
+            slices: vec![Slice {
+                service: ServiceKey::new("demo", "web"),
+                ports: vec![slice_port("http", Some(8080))],
+                ready: Vec::new(),
+            }],
+            pods: Vec::new(),
+            guard: Guard::default(),
+        }
+    }
+}
+
+impl World {
+    fn pods<const N: usize>(mut self, addresses: [&str; N]) -> Self {
+        for address in addresses {
+            self.pods.push(pod(address, |_| {}));
+            self.slices[0].ready.push(ip(address));
+        }
+        self
+    }
+
+    fn build(&self) -> Endpoints {
+        self.build_after(&Endpoints::default())
+    }
+
+    fn build_after(&self, previous: &Endpoints) -> Endpoints {
+        let pods = Arc::new(Pods::build(self.pods.iter().cloned().map(Arc::new)));
+        Endpoints::build(
+            &self.exports,
+            &self.slices,
+            pods,
+            self.guard.clone(),
+            previous,
+        )
+    }
+}
+
+fn pick(endpoints: &Endpoints) -> Result<Vec<SocketAddr>, NoEndpoint> {
+    endpoints.pick(&ServiceKey::new("demo", "web"), Protocol::Tcp, 80)
+}
+
+fn strings(addresses: &[SocketAddr]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
+}
+
+fn pod(address: &str, change: impl FnOnce(&mut PodRecord)) -> PodRecord {
+    let mut pod = PodRecord {
+        namespace: "demo".to_owned(),
+        name: format!("web-{address}"),
+        service_account: "default".to_owned(),
+        addresses: vec![ip(address)],
+        node_addresses: vec![ip("192.0.2.1")],
+        host_network: false,
+        gateway: false,
+    };
+    change(&mut pod);
+    pod
+}
+
+fn slice_port(name: &str, port: Option<u16>) -> SlicePort {
+    SlicePort {
+        name: name.to_owned(),
+        protocol: Protocol::Tcp,
+        port,
+    }
+}
+
+fn ip(address: &str) -> IpAddr {
+    address.parse().unwrap()
+}
+
+fn export() -> ClusterExportSpec {
+    ClusterExportSpec {
+        cluster: "east".to_owned(),
+        namespace: "demo".to_owned(),
+        name: "web".to_owned(),
+        created_at: Time("2026-01-01T00:00:00Z".parse().unwrap()),
+        type_: ServiceImportType::ClusterSetIP,
+        ports: vec![ServicePort {
+            name: Some("http".to_owned()),
+            protocol: "TCP".to_owned(),
+            app_protocol: None,
+            port: 80,
+        }],
+        session_affinity: None,
+        session_affinity_config: None,
+        internal_traffic_policy: None,
+        traffic_distribution: None,
+        ip_families: vec!["IPv4".to_owned()],
+        exported_labels: std::collections::BTreeMap::new(),
+        exported_annotations: std::collections::BTreeMap::new(),
+        ready: true,
+    }
+}

@@ -1,0 +1,223 @@
+//! Near side: from the port on which a client was accepted to the clusters that can serve it.
+//!
+//! ```text
+//! derived Services ──┐
+//!                    ├─► Routes (swapped whole) ── port + linked clusters ─► clusters, in order
+//! ClusterExports ────┘
+//! ```
+//!
+//! Our own cluster is never a candidate: kube-proxy already sends its share straight to the local
+//! pods, and a gateway that sent to itself would be a detour.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+use tombolo_crds::ClusterExportSpec;
+
+use crate::service::{Protocol, ServiceKey, port_number};
+
+/// What a derived Service says: which gateway port stands for which port of which import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DerivedService {
+    /// The import that it belongs to.
+    pub import: ServiceKey,
+    /// The clusterset IPs.
+    pub addresses: Vec<IpAddr>,
+    /// Its ports; a port without a usable number is left out.
+    pub ports: Vec<DerivedPort>,
+}
+
+/// One port of a [`DerivedService`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DerivedPort {
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// The import's port.
+    pub port: u16,
+    /// Its `targetPort`: where gateways listen for it.
+    pub gateway_port: u16,
+}
+
+/// Why no cluster can serve a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoute {
+    /// The port belongs to no import (any more), or to two.
+    #[error("no import has this port")]
+    UnknownPort,
+    /// No other cluster exports the port with a ready endpoint.
+    #[error("no other cluster exports this port with a ready endpoint")]
+    NoCluster,
+    /// Such clusters exist, but none is linked.
+    #[error("none of the clusters that export this port is linked")]
+    NotLinked,
+}
+
+impl NoRoute {
+    /// Label for metrics.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::UnknownPort => "UnknownPort",
+            Self::NoCluster => "NoCluster",
+            Self::NotLinked => "NotLinked",
+        }
+    }
+}
+
+/// Where connections to one gateway port go.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The import asked for.
+    pub import: ServiceKey,
+    /// The import's port.
+    pub port: u16,
+    clusters: Vec<Arc<str>>,
+    // Outlives the snapshot, or every change of any export would start the round again.
+    cursor: Arc<AtomicUsize>,
+}
+
+/// All routes of one moment; immutable but for the cursors.
+#[derive(Debug, Default)]
+pub struct Routes {
+    tcp: HashMap<u16, Route>,
+    contested: BTreeSet<u16>,
+    not_carried: BTreeMap<ServiceKey, BTreeSet<(Protocol, u16)>>,
+}
+
+// === impl Route ===
+
+impl Route {
+    /// The clusters to ask, in order: the next of the round first, the others as retries.
+    ///
+    /// # Errors
+    /// If no cluster that exports this very port is ready, or none of those is linked.
+    pub fn candidates(&self, linked: impl Fn(&str) -> bool) -> Result<Vec<Arc<str>>, NoRoute> {
+        if self.clusters.is_empty() {
+            return Err(NoRoute::NoCluster);
+        }
+        let mut candidates: Vec<_> = self
+            .clusters
+            .iter()
+            .filter(|cluster| linked(cluster))
+            .cloned()
+            .collect();
+        if candidates.is_empty() {
+            return Err(NoRoute::NotLinked);
+        }
+        let turn = self.cursor.fetch_add(1, Ordering::Relaxed) % candidates.len();
+        candidates.rotate_left(turn);
+        Ok(candidates)
+    }
+}
+
+// === impl Routes ===
+
+impl Routes {
+    /// Joins derived Services with the ClusterExports of all clusters. `previous` hands down the
+    /// cursors.
+    #[must_use]
+    pub fn build<'a>(
+        own_cluster: &str,
+        services: impl IntoIterator<Item = &'a DerivedService>,
+        exports: impl IntoIterator<Item = &'a ClusterExportSpec>,
+        previous: &Self,
+    ) -> Self {
+        let exporters = exporters(own_cluster, exports);
+        let mut cursors: HashMap<&ServiceKey, Arc<AtomicUsize>> = previous
+            .tcp
+            .values()
+            .map(|route| (&route.import, Arc::clone(&route.cursor)))
+            .collect();
+        let mut routes = Self::default();
+        for service in services {
+            for port in &service.ports {
+                if port.protocol != Protocol::Tcp {
+                    routes
+                        .not_carried
+                        .entry(service.import.clone())
+                        .or_default()
+                        .insert((port.protocol, port.port));
+                    continue;
+                }
+                let route = Route {
+                    import: service.import.clone(),
+                    port: port.port,
+                    clusters: exporters
+                        .get(&(&service.import.namespace, &service.import.name, port.port))
+                        .map(|clusters| {
+                            clusters.iter().map(|cluster| Arc::from(*cluster)).collect()
+                        })
+                        .unwrap_or_default(),
+                    cursor: Arc::clone(cursors.entry(&service.import).or_default()),
+                };
+                if routes.tcp.insert(port.gateway_port, route).is_some() {
+                    routes.contested.insert(port.gateway_port);
+                }
+            }
+        }
+        // Serving either claimant would send some clients to the wrong service.
+        for port in &routes.contested {
+            routes.tcp.remove(port);
+        }
+        routes
+    }
+
+    /// The route of a gateway port.
+    ///
+    /// # Errors
+    /// [`NoRoute::UnknownPort`] if no import has that port, or more than one.
+    pub fn get(&self, gateway_port: u16) -> Result<&Route, NoRoute> {
+        self.tcp.get(&gateway_port).ok_or(NoRoute::UnknownPort)
+    }
+
+    /// The TCP ports on which to listen.
+    #[must_use]
+    pub fn ports(&self) -> BTreeSet<u16> {
+        self.tcp.keys().copied().collect()
+    }
+
+    /// TCP ports that more than one import claims; served by none of them.
+    #[must_use]
+    pub fn contested(&self) -> &BTreeSet<u16> {
+        &self.contested
+    }
+
+    /// Import ports whose protocol gateways do not carry.
+    #[must_use]
+    pub fn not_carried(&self) -> &BTreeMap<ServiceKey, BTreeSet<(Protocol, u16)>> {
+        &self.not_carried
+    }
+}
+
+type Exporters<'a> = HashMap<(&'a String, &'a String, u16), BTreeSet<&'a str>>;
+
+fn exporters<'a>(
+    own_cluster: &str,
+    exports: impl IntoIterator<Item = &'a ClusterExportSpec>,
+) -> Exporters<'a> {
+    let mut exporters = Exporters::new();
+    for export in exports {
+        if export.cluster == own_cluster || !export.ready {
+            continue;
+        }
+        for port in &export.ports {
+            if Protocol::from_api(&port.protocol) != Some(Protocol::Tcp) {
+                continue;
+            }
+            let Some(number) = port_number(port.port) else {
+                continue;
+            };
+            exporters
+                .entry((&export.namespace, &export.name, number))
+                .or_default()
+                .insert(&export.cluster);
+        }
+    }
+    exporters
+}
+
+#[cfg(test)]
+mod tests;

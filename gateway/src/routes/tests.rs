@@ -1,0 +1,190 @@
+use tombolo_crds::mcs::{ServiceImportType, ServicePort};
+
+use super::*;
+
+#[test]
+fn takes_linked_clusters_in_turn_and_the_others_as_retries() {
+    let routes = build(
+        &[web(10_000)],
+        &[export("east"), export("south"), export("north")],
+    );
+    let route = routes.get(10_000).unwrap();
+
+    let rounds: Vec<_> = (0..4)
+        .map(|_| names(route.candidates(|c| c != "south")))
+        .collect();
+
+    assert_eq!(
+        rounds,
+        [
+            ["east", "north"],
+            ["north", "east"],
+            ["east", "north"],
+            ["north", "east"]
+        ]
+    );
+}
+
+#[test]
+fn a_change_of_exports_does_not_start_the_round_again() {
+    let first = build(&[web(10_000)], &[export("east"), export("north")]);
+    assert_eq!(
+        names(first.get(10_000).unwrap().candidates(|_| true))[0],
+        "east"
+    );
+
+    let exports = [export("east"), export("north"), other_export()];
+    let second = Routes::build("west", &[web(10_000)], &exports, &first);
+
+    assert_eq!(
+        names(second.get(10_000).unwrap().candidates(|_| true))[0],
+        "north"
+    );
+}
+
+#[test]
+fn never_sends_to_its_own_cluster() {
+    let routes = build(&[web(10_000)], &[export("west")]);
+
+    let candidates = routes.get(10_000).unwrap().candidates(|_| true);
+
+    assert_eq!(candidates, Err(NoRoute::NoCluster));
+}
+
+#[test]
+fn a_cluster_without_that_very_port_is_no_candidate() {
+    let mut other_port = export("north");
+    other_port.ports[0].port = 81;
+    let mut other_protocol = export("south");
+    other_protocol.ports[0].protocol = "UDP".to_owned();
+    let mut absurd_port = export("centre");
+    absurd_port.ports[0].port = 65_536 + 80;
+    let routes = build(
+        &[web(10_000)],
+        &[export("east"), other_port, other_protocol, absurd_port],
+    );
+
+    assert_eq!(
+        names(routes.get(10_000).unwrap().candidates(|_| true)),
+        ["east"]
+    );
+}
+
+#[test]
+fn a_cluster_without_a_ready_endpoint_is_no_candidate() {
+    let mut unready = export("north");
+    unready.ready = false;
+    let routes = build(&[web(10_000)], &[export("east"), unready]);
+
+    assert_eq!(
+        names(routes.get(10_000).unwrap().candidates(|_| true)),
+        ["east"]
+    );
+}
+
+#[test]
+fn tells_an_unlinked_cluster_from_a_missing_one() {
+    let routes = build(&[web(10_000), db(10_001)], &[export("east")]);
+
+    let unlinked = routes.get(10_000).unwrap().candidates(|_| false);
+    let missing = routes.get(10_001).unwrap().candidates(|_| true);
+
+    assert_eq!(unlinked, Err(NoRoute::NotLinked));
+    assert_eq!(missing, Err(NoRoute::NoCluster));
+}
+
+#[test]
+fn a_port_claimed_by_two_imports_serves_neither() {
+    let routes = build(&[web(10_000), db(10_000), web(10_001)], &[export("east")]);
+
+    assert_eq!(routes.get(10_000).unwrap_err(), NoRoute::UnknownPort);
+    assert_eq!(routes.contested(), &BTreeSet::from([10_000]));
+    assert_eq!(routes.ports(), BTreeSet::from([10_001]));
+}
+
+#[test]
+fn one_number_for_tcp_and_udp_is_no_conflict() {
+    let mut dns = db(10_000);
+    dns.ports.push(DerivedPort {
+        protocol: Protocol::Udp,
+        port: 53,
+        gateway_port: 10_000,
+    });
+    let routes = build(&[dns.clone()], &[]);
+
+    assert_eq!(routes.ports(), BTreeSet::from([10_000]));
+    assert!(routes.contested().is_empty());
+    assert_eq!(
+        routes.not_carried()[&dns.import],
+        BTreeSet::from([(Protocol::Udp, 53)])
+    );
+}
+
+fn build(services: &[DerivedService], exports: &[ClusterExportSpec]) -> Routes {
+    Routes::build("west", services, exports, &Routes::default())
+}
+
+fn names(candidates: Result<Vec<Arc<str>>, NoRoute>) -> Vec<String> {
+    candidates
+        .unwrap()
+        .iter()
+        .map(|cluster| cluster.to_string())
+        .collect()
+}
+
+fn web(gateway_port: u16) -> DerivedService {
+    DerivedService {
+        import: ServiceKey::new("demo", "web"),
+        addresses: Vec::new(),
+        ports: vec![DerivedPort {
+            protocol: Protocol::Tcp,
+            port: 80,
+            gateway_port,
+        }],
+    }
+}
+
+fn db(gateway_port: u16) -> DerivedService {
+    DerivedService {
+        import: ServiceKey::new("demo", "db"),
+        addresses: Vec::new(),
+        ports: vec![DerivedPort {
+            protocol: Protocol::Tcp,
+            port: 5432,
+            gateway_port,
+        }],
+    }
+}
+
+fn other_export() -> ClusterExportSpec {
+    ClusterExportSpec {
+        name: "other".to_owned(),
+        ..export("east")
+    }
+}
+
+fn export(cluster: &str) -> ClusterExportSpec {
+    ClusterExportSpec {
+        cluster: cluster.to_owned(),
+        namespace: "demo".to_owned(),
+        name: "web".to_owned(),
+        created_at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+            "2026-01-01T00:00:00Z".parse().unwrap(),
+        ),
+        type_: ServiceImportType::ClusterSetIP,
+        ports: vec![ServicePort {
+            name: Some("http".to_owned()),
+            protocol: "TCP".to_owned(),
+            app_protocol: None,
+            port: 80,
+        }],
+        session_affinity: None,
+        session_affinity_config: None,
+        internal_traffic_policy: None,
+        traffic_distribution: None,
+        ip_families: vec!["IPv4".to_owned()],
+        exported_labels: BTreeMap::new(),
+        exported_annotations: BTreeMap::new(),
+        ready: true,
+    }
+}

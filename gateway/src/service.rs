@@ -1,0 +1,80 @@
+//! How the gateway's parts name a service and one of its ports.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A service by namespace and name, the same in all clusters (KEP-1645, namespace sameness).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServiceKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ServiceKey {
+    /// The service `name` in `namespace`.
+    #[must_use]
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Transport protocol of a service port.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum Protocol {
+    /// The default of Kubernetes.
+    #[default]
+    Tcp,
+    /// Not carried yet.
+    Udp,
+    /// Not carried.
+    Sctp,
+}
+
+impl Protocol {
+    /// Reads the word of the Kubernetes API, `None` for one that it does not know.
+    #[must_use]
+    pub fn from_api(word: &str) -> Option<Self> {
+        match word {
+            "TCP" => Some(Self::Tcp),
+            "UDP" => Some(Self::Udp),
+            "SCTP" => Some(Self::Sctp),
+            _ => None,
+        }
+    }
+
+    /// The word of the Kubernetes API.
+    #[must_use]
+    pub fn as_api(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_api())
+    }
+}
+
+/// A port number of the API, which holds them as `i32`; `None` outside 1–65535.
+#[must_use]
+pub fn port_number(port: i32) -> Option<u16> {
+    u16::try_from(port).ok().filter(|port| *port != 0)
+}
