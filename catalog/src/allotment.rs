@@ -89,15 +89,11 @@ pub struct Rebuilt {
 #[derive(Clone, Debug)]
 pub struct PortAllotter {
     rest: Duration,
-    ports: BTreeMap<PortKey, u16>,
-    slots: BTreeMap<u16, Slot>,
-}
-
-#[derive(Clone, Debug)]
-struct Slot {
-    key: PortKey,
-    /// `None` while the port is in use.
-    freed_at: Option<Instant>,
+    in_use: BTreeMap<PortKey, u16>,
+    /// Freed ports, kept for whom they were and when they were freed.
+    resting: BTreeMap<PortKey, (u16, Instant)>,
+    /// Who has or had each port that is in one of the maps above.
+    holders: BTreeMap<u16, PortKey>,
 }
 
 impl PortAllotter {
@@ -107,8 +103,9 @@ impl PortAllotter {
     pub fn new(rest: Duration) -> Self {
         Self {
             rest,
-            ports: BTreeMap::new(),
-            slots: BTreeMap::new(),
+            in_use: BTreeMap::new(),
+            resting: BTreeMap::new(),
+            holders: BTreeMap::new(),
         }
     }
 
@@ -126,20 +123,20 @@ impl PortAllotter {
         in_range.sort_by(age);
         out_of_range.sort_by(age);
         for claim in in_range {
-            if allotter.ports.contains_key(&claim.key) {
+            if allotter.in_use.contains_key(&claim.key) {
                 continue;
             }
-            if let Some(slot) = allotter.slots.get(&claim.gateway_port) {
+            if let Some(holder) = allotter.holders.get(&claim.gateway_port) {
                 double_claims.push(DoubleClaim {
                     gateway_port: claim.gateway_port,
-                    holder: slot.key.clone(),
+                    holder: holder.clone(),
                     loser: claim.key,
                 });
                 continue;
             }
             allotter.hold(claim.key, claim.gateway_port);
         }
-        double_claims.retain(|claim| !allotter.ports.contains_key(&claim.loser));
+        double_claims.retain(|claim| !allotter.in_use.contains_key(&claim.loser));
         Rebuilt {
             allotter,
             double_claims,
@@ -152,25 +149,21 @@ impl PortAllotter {
     /// # Errors
     /// No port is free.
     pub fn allot(&mut self, key: &PortKey, now: Instant) -> Result<u16, Exhausted> {
-        if let Some(port) = self.ports.get(key) {
-            return Ok(*port);
+        if let Some(port) = self.get(key) {
+            return Ok(port);
         }
-        let preferred = preference(key);
-        let port = self
-            .resting_port_of(key)
-            .or_else(|| from(preferred).find(|port| self.is_free(*port, now)))
-            .ok_or_else(|| self.exhausted())?;
+        let port = match self.resting.get(key) {
+            Some((port, _)) => *port,
+            None => self.free_port(key, now).ok_or_else(|| self.exhausted())?,
+        };
         self.hold(key.clone(), port);
         Ok(port)
     }
 
     /// Takes the port back from `key`; others get it after its rest.
     pub fn release(&mut self, key: &PortKey, now: Instant) {
-        let Some(port) = self.ports.remove(key) else {
-            return;
-        };
-        if let Some(slot) = self.slots.get_mut(&port) {
-            slot.freed_at = Some(now);
+        if let Some((key, port)) = self.in_use.remove_entry(key) {
+            self.resting.insert(key, (port, now));
         }
     }
 
@@ -189,68 +182,59 @@ impl PortAllotter {
     /// The gateway port of `key`, if it has one.
     #[must_use]
     pub fn get(&self, key: &PortKey) -> Option<u16> {
-        self.ports.get(key).copied()
+        self.in_use.get(key).copied()
     }
 
     /// How many ports are in use.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ports.len()
+        self.in_use.len()
     }
 
     /// Whether no port is in use.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ports.is_empty()
+        self.in_use.is_empty()
     }
 
-    fn hold(&mut self, key: PortKey, port: u16) {
-        self.slots.insert(
-            port,
-            Slot {
-                key: key.clone(),
-                freed_at: None,
-            },
-        );
-        self.ports.insert(key, port);
-    }
-
-    fn keys_of(&self, service: &ServiceName) -> impl Iterator<Item = &PortKey> {
+    fn keys_of<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a PortKey> {
         let first = PortKey {
             service: service.clone(),
             protocol: String::new(),
             port: 0,
         };
-        self.ports
+        self.in_use
             .range(first..)
             .map(|(key, _)| key)
-            .take_while(|key| {
-                key.service.namespace == service.namespace && key.service.name == service.name
-            })
+            .take_while(|key| key.service == *service)
     }
 
-    fn resting_port_of(&self, key: &PortKey) -> Option<u16> {
+    fn hold(&mut self, key: PortKey, port: u16) {
+        if let Some(former) = self.holders.insert(port, key.clone()) {
+            self.resting.remove(&former);
+        }
+        self.in_use.insert(key, port);
+    }
+
+    fn free_port(&self, key: &PortKey, now: Instant) -> Option<u16> {
         let preferred = preference(key);
-        from(preferred).find(|port| {
-            self.slots
+        let mut round = (preferred..=LAST_IMPORT_PORT).chain(FIRST_IMPORT_PORT..preferred);
+        round.find(|port| {
+            self.holders
                 .get(port)
-                .is_some_and(|slot| slot.freed_at.is_some() && slot.key == *key)
+                .is_none_or(|holder| self.has_rested(holder, now))
         })
     }
 
-    fn is_free(&self, port: u16, now: Instant) -> bool {
-        let Some(slot) = self.slots.get(&port) else {
-            return true;
-        };
-        slot.freed_at
-            .is_some_and(|freed| now.saturating_duration_since(freed) >= self.rest)
+    fn has_rested(&self, holder: &PortKey, now: Instant) -> bool {
+        let freed_at = self.resting.get(holder).map(|(_, freed_at)| *freed_at);
+        freed_at.is_some_and(|at| now.saturating_duration_since(at) >= self.rest)
     }
 
     fn exhausted(&self) -> Exhausted {
-        let allotted = self.slots.len();
         Exhausted {
-            allotted,
-            resting: allotted - self.ports.len(),
+            allotted: self.holders.len(),
+            resting: self.resting.len(),
         }
     }
 }
@@ -266,9 +250,4 @@ fn preference(key: &PortKey) -> u16 {
     let count = u32::from(LAST_IMPORT_PORT - FIRST_IMPORT_PORT) + 1;
     // The remainder is below the range's size, which is below 65,536.
     FIRST_IMPORT_PORT + u16::try_from(hash % count).unwrap_or_default()
-}
-
-/// All ports of the range, from `first` round to it.
-fn from(first: u16) -> impl Iterator<Item = u16> {
-    (first..=LAST_IMPORT_PORT).chain(FIRST_IMPORT_PORT..first)
 }
