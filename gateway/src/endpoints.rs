@@ -17,10 +17,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use tombolo_catalog::ServiceName;
 use tombolo_crds::ClusterExportSpec;
 
 use crate::pods::Pods;
-use crate::service::{Protocol, ServiceKey, port_number};
+use crate::service::{Protocol, port_number};
 
 /// How many endpoints are tried for one connection.
 pub const ATTEMPTS: usize = 3;
@@ -29,7 +30,7 @@ pub const ATTEMPTS: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
     /// The Service whose endpoints it holds.
-    pub service: ServiceKey,
+    pub service: ServiceName,
     /// Its ports.
     pub ports: Vec<SlicePort>,
     /// Addresses of its ready endpoints in canonical form.
@@ -76,7 +77,7 @@ pub enum NoEndpoint {
 /// All endpoints of exported services at one moment; immutable but for the cursors.
 #[derive(Debug, Default)]
 pub struct Endpoints {
-    services: HashMap<ServiceKey, HashMap<(Protocol, u16), Target>>,
+    services: HashMap<ServiceName, HashMap<(Protocol, u16), Target>>,
     pods: Arc<Pods>,
     guard: Guard,
 }
@@ -141,10 +142,10 @@ impl Endpoints {
     ) -> Self {
         let exports: Vec<_> = exports
             .into_iter()
-            .map(|export| (ServiceKey::new(&export.namespace, &export.name), export))
+            .map(|export| (ServiceName::new(&export.namespace, &export.name), export))
             .collect();
         let exported: HashSet<_> = exports.iter().map(|(key, _)| key).collect();
-        let mut slices_of: HashMap<&ServiceKey, Vec<&Slice>> = HashMap::new();
+        let mut slices_of: HashMap<&ServiceName, Vec<&Slice>> = HashMap::new();
         for slice in slices {
             if exported.contains(&slice.service) {
                 slices_of.entry(&slice.service).or_default().push(slice);
@@ -182,7 +183,7 @@ impl Endpoints {
     /// If there is none, why.
     pub fn pick(
         &self,
-        service: &ServiceKey,
+        service: &ServiceName,
         protocol: Protocol,
         port: u16,
     ) -> Result<Vec<SocketAddr>, NoEndpoint> {

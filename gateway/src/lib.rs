@@ -15,6 +15,9 @@
 //! * nothing that a peer or a user sends stops anything but itself.
 
 pub mod endpoints;
+pub mod peer_status;
+pub mod peers;
 pub mod pods;
+pub mod projection;
 pub mod routes;
 pub mod service;

@@ -15,15 +15,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
+use tombolo_catalog::ServiceName;
 use tombolo_crds::ClusterExportSpec;
 
-use crate::service::{Protocol, ServiceKey, port_number};
+use crate::service::{Protocol, port_number};
 
 /// What a derived Service says: which gateway port stands for which port of which import.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DerivedService {
     /// The import that it belongs to.
-    pub import: ServiceKey,
+    pub import: ServiceName,
     /// The clusterset IPs.
     pub addresses: Vec<IpAddr>,
     /// Its ports; a port without a usable number is left out.
@@ -71,7 +72,7 @@ impl NoRoute {
 #[derive(Clone, Debug)]
 pub struct Route {
     /// The import asked for.
-    pub import: ServiceKey,
+    pub import: ServiceName,
     /// The import's port.
     pub port: u16,
     clusters: Vec<Arc<str>>,
@@ -84,7 +85,7 @@ pub struct Route {
 pub struct Routes {
     tcp: HashMap<u16, Route>,
     contested: BTreeSet<u16>,
-    not_carried: BTreeMap<ServiceKey, BTreeSet<(Protocol, u16)>>,
+    not_carried: BTreeMap<ServiceName, BTreeSet<(Protocol, u16)>>,
 }
 
 // === impl Route ===
@@ -126,7 +127,7 @@ impl Routes {
         previous: &Self,
     ) -> Self {
         let exporters = exporters(own_cluster, exports);
-        let mut cursors: HashMap<&ServiceKey, Arc<AtomicUsize>> = previous
+        let mut cursors: HashMap<&ServiceName, Arc<AtomicUsize>> = previous
             .tcp
             .values()
             .map(|route| (&route.import, Arc::clone(&route.cursor)))
@@ -187,7 +188,7 @@ impl Routes {
 
     /// Import ports whose protocol gateways do not carry.
     #[must_use]
-    pub fn not_carried(&self) -> &BTreeMap<ServiceKey, BTreeSet<(Protocol, u16)>> {
+    pub fn not_carried(&self) -> &BTreeMap<ServiceName, BTreeSet<(Protocol, u16)>> {
         &self.not_carried
     }
 }

@@ -1,34 +1,8 @@
-//! How the gateway's parts name a service and one of its ports.
+//! How the gateway's parts name a port of a service.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-/// A service by namespace and name, the same in all clusters (KEP-1645, namespace sameness).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ServiceKey {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl ServiceKey {
-    /// The service `name` in `namespace`.
-    #[must_use]
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-}
-
-impl fmt::Display for ServiceKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// Transport protocol of a service port.
 #[derive(

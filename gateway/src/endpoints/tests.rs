@@ -91,9 +91,9 @@ fn both_addresses_of_a_dual_stack_pod_are_one_endpoint() {
 #[test]
 fn refuses_what_is_not_exported() {
     let endpoints = World::default().pods(["10.0.0.1"]).build();
-    let web = ServiceKey::new("demo", "web");
+    let web = ServiceName::new("demo", "web");
 
-    let service = endpoints.pick(&ServiceKey::new("demo", "secret"), Protocol::Tcp, 80);
+    let service = endpoints.pick(&ServiceName::new("demo", "secret"), Protocol::Tcp, 80);
     let port = endpoints.pick(&web, Protocol::Tcp, 8080);
     let protocol = endpoints.pick(&web, Protocol::Udp, 80);
 
@@ -183,7 +183,7 @@ impl Default for World {
         Self {
             exports: vec![export()],
             slices: vec![Slice {
-                service: ServiceKey::new("demo", "web"),
+                service: ServiceName::new("demo", "web"),
                 ports: vec![slice_port("http", Some(8080))],
                 ready: Vec::new(),
             }],
@@ -219,7 +219,7 @@ impl World {
 }
 
 fn pick(endpoints: &Endpoints) -> Result<Vec<SocketAddr>, NoEndpoint> {
-    endpoints.pick(&ServiceKey::new("demo", "web"), Protocol::Tcp, 80)
+    endpoints.pick(&ServiceName::new("demo", "web"), Protocol::Tcp, 80)
 }
 
 fn strings(addresses: &[SocketAddr]) -> Vec<String> {

@@ -134,7 +134,7 @@ fn names(candidates: Result<Vec<Arc<str>>, NoRoute>) -> Vec<String> {
 
 fn web(gateway_port: u16) -> DerivedService {
     DerivedService {
-        import: ServiceKey::new("demo", "web"),
+        import: ServiceName::new("demo", "web"),
         addresses: Vec::new(),
         ports: vec![DerivedPort {
             protocol: Protocol::Tcp,
@@ -146,7 +146,7 @@ fn web(gateway_port: u16) -> DerivedService {
 
 fn db(gateway_port: u16) -> DerivedService {
     DerivedService {
-        import: ServiceKey::new("demo", "db"),
+        import: ServiceName::new("demo", "db"),
         addresses: Vec::new(),
         ports: vec![DerivedPort {
             protocol: Protocol::Tcp,

@@ -1,0 +1,314 @@
+//! What a Peer's status says: from what is known of it to conditions.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use tombolo_crds::{Peer, PeerStatus};
+
+use crate::peers::Rejection;
+
+/// What the replica that holds the Peer's Lease knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// Why the Peer is not used, if it is not.
+    pub rejection: Option<Rejection>,
+    /// How it stands with the link.
+    pub link: LinkView,
+    /// How many exports the catalog holds; `None` until one was received whole.
+    pub exports: Option<usize>,
+    /// Withdrawals that are held back.
+    pub held: Option<HeldView>,
+}
+
+/// How it stands with the link to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkView {
+    /// Replicas there, by name.
+    Linked(Vec<String>),
+    /// Nothing to dial: the other side has to.
+    WaitingForDial,
+    /// What went wrong last.
+    Unreachable(String),
+}
+
+/// Withdrawals that are held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldView {
+    /// How many.
+    pub count: usize,
+    /// When the first of them will be believed, to the second.
+    pub until: Timestamp,
+}
+
+/// The status that `peer` should have; equal to the one that it has if nothing changed.
+#[must_use]
+pub fn evaluate(peer: &Peer, view: &PeerView, now: Timestamp) -> PeerStatus {
+    let before = peer.status.clone().unwrap_or_default();
+    let observed = [
+        accepted(view),
+        connected(view),
+        catalog_synced(view),
+        withdrawal_held(view),
+    ];
+    let conditions = observed
+        .into_iter()
+        .map(|observed| {
+            let old = before
+                .conditions
+                .iter()
+                .find(|old| old.type_ == observed.type_);
+            let status = if observed.status { "True" } else { "False" };
+            let since = old
+                .filter(|old| old.status == status)
+                .map_or(Time(now), |old| old.last_transition_time.clone());
+            Condition {
+                type_: observed.type_.to_owned(),
+                status: status.to_owned(),
+                reason: observed.reason.to_owned(),
+                message: observed.message,
+                observed_generation: peer.metadata.generation,
+                last_transition_time: since,
+            }
+        })
+        .collect();
+    let exports = match (&view.rejection, view.exports) {
+        (Some(_), _) => None,
+        (None, Some(exports)) => i64::try_from(exports).ok(),
+        // The copies outlive the link, and so does their number.
+        (None, None) => before.exports,
+    };
+    PeerStatus {
+        conditions,
+        exports,
+    }
+}
+
+struct Observed {
+    type_: &'static str,
+    status: bool,
+    reason: &'static str,
+    message: String,
+}
+
+fn observed(
+    type_: &'static str,
+    status: bool,
+    reason: &'static str,
+    message: impl Into<String>,
+) -> Observed {
+    Observed {
+        type_,
+        status,
+        reason,
+        message: message.into(),
+    }
+}
+
+fn accepted(view: &PeerView) -> Observed {
+    match &view.rejection {
+        None => observed("Accepted", true, "Accepted", ""),
+        Some(rejection) => observed("Accepted", false, rejection.reason(), rejection.to_string()),
+    }
+}
+
+fn connected(view: &PeerView) -> Observed {
+    if view.rejection.is_some() {
+        return observed(
+            "Connected",
+            false,
+            "NotAccepted",
+            "the Peer is not accepted",
+        );
+    }
+    match &view.link {
+        LinkView::Linked(replicas) => {
+            let message = format!("linked to {}", replicas.join(", "));
+            observed("Connected", true, "Connected", message)
+        }
+        LinkView::WaitingForDial => {
+            let message = "the Peer has no addresses: waiting for the other cluster to dial";
+            observed("Connected", false, "WaitingForDial", message)
+        }
+        LinkView::Unreachable(error) => observed("Connected", false, "Unreachable", error),
+    }
+}
+
+fn catalog_synced(view: &PeerView) -> Observed {
+    let linked = matches!(view.link, LinkView::Linked(_)) && view.rejection.is_none();
+    match view.exports {
+        Some(_) if linked => observed("CatalogSynced", true, "Synced", ""),
+        None if linked => observed(
+            "CatalogSynced",
+            false,
+            "Pending",
+            "waiting for a complete catalog",
+        ),
+        Some(_) | None => {
+            let message = "not linked: the last known exports stand";
+            observed("CatalogSynced", false, "Disconnected", message)
+        }
+    }
+}
+
+fn withdrawal_held(view: &PeerView) -> Observed {
+    match view.held {
+        None => observed("WithdrawalHeld", false, "NothingHeld", ""),
+        Some(held) => {
+            let message = format!(
+                "the cluster withdrew {} exports at once; they stand until {} unless it exports \
+                 them again",
+                held.count, held.until,
+            );
+            observed("WithdrawalHeld", true, "WithdrawalHeld", message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_crds::PeerSpec;
+
+    use super::*;
+
+    #[test]
+    fn a_linked_peer_is_all_well() {
+        let status = evaluate(&peer(), &linked(), at(10));
+
+        assert_eq!(
+            reasons(&status),
+            [
+                ("Accepted", "True", "Accepted"),
+                ("Connected", "True", "Connected"),
+                ("CatalogSynced", "True", "Synced"),
+                ("WithdrawalHeld", "False", "NothingHeld"),
+            ]
+        );
+        assert_eq!(status.exports, Some(3));
+        assert!(
+            status
+                .conditions
+                .iter()
+                .all(|c| c.observed_generation == Some(7))
+        );
+    }
+
+    #[test]
+    fn nothing_new_is_no_change() {
+        let mut peer = peer();
+        peer.status = Some(evaluate(&peer, &linked(), at(10)));
+
+        assert_eq!(Some(evaluate(&peer, &linked(), at(20))), peer.status);
+    }
+
+    #[test]
+    fn only_a_changed_condition_has_a_new_transition_time() {
+        let mut peer = peer();
+        peer.status = Some(evaluate(&peer, &linked(), at(10)));
+        let unlinked = PeerView {
+            link: LinkView::Unreachable("no route".to_owned()),
+            ..linked()
+        };
+
+        let status = evaluate(&peer, &unlinked, at(20));
+
+        let times: Vec<_> = status
+            .conditions
+            .iter()
+            .map(|c| c.last_transition_time.0.as_second())
+            .collect();
+        assert_eq!(times, [10, 20, 20, 10]);
+        assert_eq!(status.conditions[1].message, "no route");
+        assert_eq!(status.conditions[2].reason, "Disconnected");
+    }
+
+    #[test]
+    fn a_rejected_peer_says_why_and_nothing_more() {
+        let rejected = PeerView {
+            rejection: Some(Rejection::OwnClusterId("west".to_owned())),
+            link: LinkView::WaitingForDial,
+            exports: None,
+            held: None,
+        };
+        let mut peer = peer();
+        peer.status = Some(evaluate(&peer, &linked(), at(10)));
+
+        let status = evaluate(&peer, &rejected, at(20));
+
+        assert_eq!(
+            reasons(&status),
+            [
+                ("Accepted", "False", "OwnClusterID"),
+                ("Connected", "False", "NotAccepted"),
+                ("CatalogSynced", "False", "Disconnected"),
+                ("WithdrawalHeld", "False", "NothingHeld"),
+            ]
+        );
+        assert_eq!(status.exports, None);
+    }
+
+    #[test]
+    fn before_the_first_catalog_it_is_pending() {
+        let status = evaluate(
+            &peer(),
+            &PeerView {
+                exports: None,
+                ..linked()
+            },
+            at(10),
+        );
+
+        assert_eq!(reasons(&status)[2], ("CatalogSynced", "False", "Pending"));
+        assert_eq!(status.exports, None);
+    }
+
+    #[test]
+    fn a_held_withdrawal_says_how_many_and_until_when() {
+        let held = Some(HeldView {
+            count: 40,
+            until: at(90),
+        });
+
+        let status = evaluate(&peer(), &PeerView { held, ..linked() }, at(10));
+
+        let condition = &status.conditions[3];
+        assert_eq!(
+            reasons(&status)[3],
+            ("WithdrawalHeld", "True", "WithdrawalHeld")
+        );
+        assert!(condition.message.contains("40 exports"));
+        assert!(condition.message.contains("1970-01-01T00:01:30Z"));
+    }
+
+    fn linked() -> PeerView {
+        PeerView {
+            rejection: None,
+            link: LinkView::Linked(vec!["gateway-a".to_owned(), "gateway-b".to_owned()]),
+            exports: Some(3),
+            held: None,
+        }
+    }
+
+    fn peer() -> Peer {
+        let mut peer = Peer::new(
+            "east",
+            PeerSpec {
+                cluster_id: "east".to_owned(),
+                addresses: Vec::new(),
+                ca_bundle: String::new(),
+            },
+        );
+        peer.metadata.generation = Some(7);
+        peer
+    }
+
+    fn reasons(status: &PeerStatus) -> Vec<(&str, &str, &str)> {
+        status
+            .conditions
+            .iter()
+            .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
+            .collect()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+}

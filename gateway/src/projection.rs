@@ -1,0 +1,304 @@
+//! From Kubernetes objects to the little that the core needs of them.
+//!
+//! A large cluster has tens of thousands of Pods; what is not kept here costs no memory and makes
+//! no change.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
+use k8s_openapi::api::discovery::v1::{EndpointPort, EndpointSlice};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use tombolo_catalog::ServiceName;
+use tombolo_crds::well_known::{
+    COMPONENT_LABEL, IMPORT_LABEL, KUBE_SERVICE_NAME_LABEL, MANAGED_BY_LABEL, SLICE_MANAGER,
+};
+
+use crate::endpoints::{Slice, SlicePort, is_special};
+use crate::pods::PodRecord;
+use crate::routes::{DerivedPort, DerivedService};
+use crate::service::{Protocol, port_number};
+
+/// Reads a derived Service; `None` if it is none.
+#[must_use]
+pub fn derived_service(service: &Service) -> Option<DerivedService> {
+    let import = service.metadata.labels.as_ref()?.get(IMPORT_LABEL)?;
+    let namespace = service.metadata.namespace.as_ref()?;
+    let spec = service.spec.as_ref()?;
+    Some(DerivedService {
+        import: ServiceName::new(namespace, import),
+        addresses: spec
+            .cluster_ips
+            .iter()
+            .flatten()
+            .filter_map(|ip| address(ip))
+            .collect(),
+        ports: spec
+            .ports
+            .iter()
+            .flatten()
+            .filter_map(derived_port)
+            .collect(),
+    })
+}
+
+/// Reads an EndpointSlice; `None` if it holds nobody's endpoints, or Tombolo's own operator wrote
+/// it: such slices lead back to gateways.
+#[must_use]
+pub fn slice(slice: &EndpointSlice) -> Option<Slice> {
+    let labels = slice.metadata.labels.as_ref()?;
+    if labels
+        .get(MANAGED_BY_LABEL)
+        .is_some_and(|manager| manager == SLICE_MANAGER)
+    {
+        return None;
+    }
+    let name = labels.get(KUBE_SERVICE_NAME_LABEL)?;
+    let namespace = slice.metadata.namespace.as_ref()?;
+    // Absent means ready (EndpointConditions.ready).
+    let ready = slice.endpoints.iter().filter(|endpoint| {
+        endpoint
+            .conditions
+            .as_ref()
+            .and_then(|conditions| conditions.ready)
+            .unwrap_or(true)
+    });
+    Some(Slice {
+        service: ServiceName::new(namespace, name),
+        ports: slice
+            .ports
+            .iter()
+            .flatten()
+            .filter_map(slice_port)
+            .collect(),
+        // Consumers are to take the first address only; the others are the same endpoint.
+        ready: ready
+            .filter_map(|endpoint| endpoint.addresses.first())
+            .filter_map(|ip| address(ip))
+            .collect(),
+    })
+}
+
+/// Reads a Pod; `None` if it is finished, since its address may be another's by now.
+#[must_use]
+pub fn pod(pod: &Pod) -> Option<PodRecord> {
+    let status = pod.status.as_ref()?;
+    if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        return None;
+    }
+    let spec = pod.spec.as_ref()?;
+    let component = pod
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(COMPONENT_LABEL));
+    let addresses: Vec<_> = status
+        .pod_ips
+        .iter()
+        .flatten()
+        .filter_map(|ip| address(&ip.ip))
+        .filter(|address| !is_special(*address))
+        .collect();
+    if addresses.is_empty() {
+        return None;
+    }
+    Some(PodRecord {
+        namespace: pod.metadata.namespace.clone()?,
+        name: pod.metadata.name.clone()?,
+        service_account: spec.service_account_name.clone().unwrap_or_default(),
+        addresses,
+        node_addresses: status
+            .host_ips
+            .iter()
+            .flatten()
+            .filter_map(|ip| address(&ip.ip))
+            .collect(),
+        host_network: spec.host_network.unwrap_or(false),
+        gateway: component.is_some_and(|component| component == "gateway"),
+    })
+}
+
+fn derived_port(port: &ServicePort) -> Option<DerivedPort> {
+    let Some(IntOrString::Int(target)) = port.target_port else {
+        return None;
+    };
+    Some(DerivedPort {
+        protocol: Protocol::from_api(port.protocol.as_deref().unwrap_or("TCP"))?,
+        port: port_number(port.port)?,
+        gateway_port: port_number(target)?,
+    })
+}
+
+fn slice_port(port: &EndpointPort) -> Option<SlicePort> {
+    Some(SlicePort {
+        name: port.name.clone().unwrap_or_default(),
+        protocol: Protocol::from_api(port.protocol.as_deref().unwrap_or("TCP"))?,
+        port: match port.port {
+            Some(number) => Some(port_number(number)?),
+            None => None,
+        },
+    })
+}
+
+// Canonical, so that `::ffff:10.0.0.1` cannot pass for another address than 10.0.0.1.
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse()
+        .ok()
+        .map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_derived_service_tells_ports_and_addresses() {
+        let read = derived_service(&from(json!({
+            "metadata": {
+                "namespace": "demo", "name": "derived-x",
+                "labels": {"tombolo.io/service-import": "web"},
+            },
+            "spec": {
+                "clusterIPs": ["10.96.0.9", "nonsense"],
+                "ports": [
+                    {"port": 80, "targetPort": 10_000},
+                    {"port": 53, "targetPort": 10_001, "protocol": "UDP"},
+                    {"port": 81, "targetPort": "named"},
+                    {"port": 82},
+                ],
+            },
+        })));
+
+        let expected = DerivedService {
+            import: ServiceName::new("demo", "web"),
+            addresses: vec![ip("10.96.0.9")],
+            ports: vec![
+                DerivedPort {
+                    protocol: Protocol::Tcp,
+                    port: 80,
+                    gateway_port: 10_000,
+                },
+                DerivedPort {
+                    protocol: Protocol::Udp,
+                    port: 53,
+                    gateway_port: 10_001,
+                },
+            ],
+        };
+        assert_eq!(read, Some(expected));
+    }
+
+    #[test]
+    fn a_service_without_the_label_is_not_derived() {
+        let service = from(json!({"metadata": {"namespace": "demo"}, "spec": {}}));
+
+        assert_eq!(derived_service(&service), None);
+    }
+
+    #[test]
+    fn a_slice_tells_its_ready_endpoints() {
+        let read = slice(&from(slice_json("endpointslice-controller.k8s.io"))).unwrap();
+
+        assert_eq!(read.service, ServiceName::new("demo", "web"));
+        assert_eq!(read.ready, [ip("10.0.0.1"), ip("10.0.0.3"), ip("10.0.0.4")]);
+        let ports = [
+            SlicePort {
+                name: "http".to_owned(),
+                protocol: Protocol::Tcp,
+                port: Some(8080),
+            },
+            SlicePort {
+                name: String::new(),
+                protocol: Protocol::Udp,
+                port: None,
+            },
+        ];
+        assert_eq!(read.ports, ports);
+    }
+
+    #[test]
+    fn slices_that_lead_to_gateways_are_left_out() {
+        assert_eq!(slice(&from(slice_json(SLICE_MANAGER))), None);
+    }
+
+    #[test]
+    fn a_pod_is_known_until_it_is_finished() {
+        let read = pod(&from(pod_json("Running"))).unwrap();
+
+        assert_eq!(read.addresses, [ip("10.0.0.1"), ip("fd00::1")]);
+        assert_eq!(read.node_addresses, [ip("192.0.2.1")]);
+        assert_eq!(read.service_account, "web");
+        assert!(!read.host_network);
+        assert!(!read.gateway);
+        for finished in ["Succeeded", "Failed"] {
+            assert_eq!(pod(&from(pod_json(finished))), None);
+        }
+    }
+
+    #[test]
+    fn a_pods_claim_to_a_special_address_is_not_believed() {
+        let mut special = pod_json("Running");
+        special["status"]["podIPs"] =
+            json!([{"ip": "127.0.0.1"}, {"ip": "::ffff:169.254.169.254"}]);
+
+        assert_eq!(pod(&from(special)), None);
+    }
+
+    #[test]
+    fn gateways_and_host_network_pods_are_marked() {
+        let mut marked = pod_json("Running");
+        marked["metadata"]["labels"] = json!({"tombolo.io/component": "gateway"});
+        marked["spec"]["hostNetwork"] = json!(true);
+
+        let read = pod(&from(marked)).unwrap();
+
+        assert!(read.gateway);
+        assert!(read.host_network);
+    }
+
+    fn slice_json(manager: &str) -> Value {
+        json!({
+            "metadata": {
+                "namespace": "demo",
+                "labels": {
+                    "kubernetes.io/service-name": "web",
+                    "endpointslice.kubernetes.io/managed-by": manager,
+                },
+            },
+            "addressType": "IPv4",
+            "endpoints": [
+                {"addresses": ["10.0.0.1"], "conditions": {"ready": true}},
+                {"addresses": ["10.0.0.2"], "conditions": {"ready": false}},
+                {"addresses": ["10.0.0.3"]},
+                {"addresses": ["::ffff:10.0.0.4"], "conditions": {}},
+                {"addresses": ["not-an-ip.example"]},
+            ],
+            "ports": [
+                {"name": "http", "port": 8080, "protocol": "TCP"},
+                {"protocol": "UDP"},
+                {"name": "broken", "port": 0},
+            ],
+        })
+    }
+
+    fn pod_json(phase: &str) -> Value {
+        json!({
+            "metadata": {"namespace": "demo", "name": "web-0"},
+            "spec": {"serviceAccountName": "web", "containers": []},
+            "status": {
+                "phase": phase,
+                "podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}],
+                "hostIPs": [{"ip": "192.0.2.1"}],
+            },
+        })
+    }
+
+    fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn ip(address: &str) -> IpAddr {
+        address.parse().unwrap()
+    }
+}
