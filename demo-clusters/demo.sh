@@ -161,6 +161,7 @@ cmd_status() {
 cmd_env() {
   echo "export KUBECONFIG=$kubeconfig"
   echo "export PATH=$state/bin:\$PATH"
+  echo "export TOMBOLO_TOOLBOX=$(toolbox_image)"
   if engine_is_own; then echo "export DOCKER_HOST=unix://$engine_socket"; fi
 }
 

@@ -22,7 +22,7 @@ debian_root() {
     mkdir -p "$cache/debian"
     new=$(mktemp -p "$cache/debian" "$name-XXXXXX.tar.new")
     sources=$(debian_sources)
-    nice mmdebstrap --quiet --variant="$variant" --include="$packages" \
+    mmdebstrap --quiet --variant="$variant" --include="$packages" \
       --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
       --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
       --dpkgopt=force-unsafe-io --aptopt='Acquire::Languages "none"' \

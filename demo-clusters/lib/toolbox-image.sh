@@ -30,7 +30,7 @@ toolbox_image_up() {
   printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' >"$root/etc/passwd"
   printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
   # agnhost netexec keeps uploads here, and the demo's pods are not root.
-  mkdir -p -m 1777 "$root/uploads"
+  mkdir -m 1777 "$root/uploads"
   local path='ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
   tar -C "$root" -c . | docker import -c "$path" -c 'ENTRYPOINT ["/usr/bin/agnhost"]' -c 'CMD ["pause"]' - "$image" >/dev/null
   tar -C "$root" -c . | docker import -c "$path" -c 'CMD ["/bin/sh"]' - "${toolbox_aliases[0]}" >/dev/null
