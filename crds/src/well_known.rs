@@ -12,6 +12,11 @@ pub const KUBE_SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 pub const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY_LABEL`] on slices that Tombolo's operator writes.
 pub const SLICE_MANAGER: &str = "operator.tombolo.io";
+/// On every ServiceImport, derived Service and EndpointSlice that the operator writes: it is
+/// Tombolo's own, and nobody else's of the same name.
+pub const MANAGER_LABEL: &str = "tombolo.io/managed-by";
+/// The value of [`MANAGER_LABEL`].
+pub const MANAGER: &str = "operator";
 /// On a derived Service: the name of its ServiceImport. Gateways select by its presence.
 pub const IMPORT_LABEL: &str = "tombolo.io/service-import";
 /// On a ClusterExport: the cluster that wrote it.
