@@ -11,9 +11,22 @@ use serde::{Deserialize, Serialize};
     group = "about.k8s.io",
     version = "v1beta1",
     kind = "ClusterProperty",
-    plural = "clusterproperties"
+    plural = "clusterproperties",
+    status = "ClusterPropertyStatus",
+    doc = "A fact about this cluster, named after what it tells.",
+    annotation(
+        "api-approved.kubernetes.io",
+        "https://github.com/kubernetes/enhancements/tree/master/keps/sig-multicluster/2149-clusterid"
+    ),
+    printcolumn = r#"{"name":"value","type":"string","jsonPath":".spec.value"}"#,
+    printcolumn = r#"{"name":"age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 pub struct ClusterPropertySpec {
     /// The fact; for `cluster.clusterset.k8s.io` the ID of this cluster.
+    #[schemars(length(min = 1, max = 128_000))]
     pub value: String,
 }
+
+/// Empty in this version of the API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClusterPropertyStatus {}

@@ -6,14 +6,21 @@
 //! peer, cluster_export                                       tombolo.io
 //! ```
 //!
+//! [`all`] is the list of CRDs and `yaml/` is generated from it; [`install`] decides whether one may
+//! be written over what a cluster has.
+//!
 //! `ClusterExportSpec` is more than a stored object: it is what an export *is* everywhere in
 //! Tombolo, so that no program keeps a mirror of it in step.
 
 pub mod about;
 pub mod cluster_export;
+mod definitions;
+pub mod install;
 pub mod mcs;
 pub mod peer;
+mod schema;
 pub mod well_known;
 
 pub use cluster_export::{ClusterExport, ClusterExportSpec};
+pub use definitions::{all, yaml_file};
 pub use peer::{Peer, PeerSpec, PeerStatus};

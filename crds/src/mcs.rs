@@ -1,6 +1,7 @@
 //! The Multi-Cluster Services API (KEP-1645), group `multicluster.x-k8s.io`.
 //!
-//! The Rust types are of v1beta1; v1alpha1 has the same schema.
+//! The types here are of v1beta1, which is stored. Those in [`v1alpha1`] have the same schema and
+//! are for clusters where another implementation's CRD serves nothing newer.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,20 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Asks that the Service of the same namespace and name be usable from the whole clusterset.
+use crate::schema::conditions;
+
+mod absent_spec;
+pub mod v1alpha1;
+
+use absent_spec::{GivenServiceExportSpec, GivenServiceImportSpec};
+
+/// The API group.
+pub const GROUP: &str = "multicluster.x-k8s.io";
+
+/// Versions of the API that Tombolo can speak, best first.
+pub const VERSIONS: [&str; 2] = ["v1beta1", "v1alpha1"];
+
+/// What the ServiceImport is to have beside what comes from the Service.
 #[derive(
     CustomResource, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema,
 )]
@@ -21,9 +35,16 @@ use serde::{Deserialize, Serialize};
     kind = "ServiceExport",
     namespaced,
     status = "ServiceExportStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "Asks that the Service of the same namespace and name be usable from the whole clusterset.",
+    shortname = "svcex",
+    shortname = "svcexport",
+    label("multicluster.x-k8s.io/release-version", "v0.5.2"),
+    label("multicluster.x-k8s.io/crd-schema-revision", "0"),
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "Option<GivenServiceExportSpec>")]
+#[schemars(!from)]
 pub struct ServiceExportSpec {
     /// Labels that the ServiceImport is to have; nothing is taken from the Service's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -39,11 +60,12 @@ pub struct ServiceExportSpec {
 pub struct ServiceExportStatus {
     /// `Valid`, `Ready`, `Conflict`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
 }
 
-/// A service of the clusterset as this cluster sees it.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The merged properties of all exports of one namespace and name.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(crates(kube_core = "::kube_core"))]
 #[kube(
     group = "multicluster.x-k8s.io",
@@ -51,16 +73,28 @@ pub struct ServiceExportStatus {
     kind = "ServiceImport",
     namespaced,
     status = "ServiceImportStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "A service of the clusterset as this cluster sees it.",
+    shortname = "svcim",
+    shortname = "svcimport",
+    label("multicluster.x-k8s.io/release-version", "v0.5.2"),
+    label("multicluster.x-k8s.io/crd-schema-revision", "0"),
+    printcolumn = r#"{"name":"Type","type":"string","description":"How clients reach it","jsonPath":".spec.type"}"#,
+    printcolumn = r#"{"name":"IP","type":"string","description":"The clusterset IPs","jsonPath":".spec.ips"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "Option<GivenServiceImportSpec>")]
+#[schemars(!from)]
 pub struct ServiceImportSpec {
     /// Ports of the service.
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub ports: Vec<ServicePort>,
     /// The clusterset IPs, at most one a family.
+    #[schemars(length(max = 2))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ips: Vec<String>,
     /// Families of `ips`, in the same order.
+    #[schemars(length(max = 2))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ip_families: Vec<String>,
     /// ClusterSetIP or Headless.
@@ -118,12 +152,18 @@ fn tcp() -> String {
 #[serde(rename_all = "camelCase")]
 pub struct ServiceImportStatus {
     /// The clusters whose exports merged into it.
+    #[schemars(
+        extend("x-kubernetes-list-type" = "map"),
+        extend("x-kubernetes-list-map-keys" = ["cluster"])
+    )]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clusters: Vec<ClusterStatus>,
     /// `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
     /// `Present` or `Absent`: whether multi-cluster EndpointSlices are written.
+    #[schemars(extend("enum" = ["Present", "Absent"]))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint_slice_objects: Option<String>,
 }

@@ -5,6 +5,8 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schema::{address_list, ca_bundle, conditions, dns_label};
+
 /// Another cluster of the clusterset: how to reach its gateways and which CA vouches for them.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(crates(kube_core = "::kube_core"))]
@@ -14,6 +16,9 @@ use serde::{Deserialize, Serialize};
     kind = "Peer",
     status = "PeerStatus",
     derive = "PartialEq",
+    doc = "Another cluster of the clusterset: how to reach its gateways and which CA vouches for them.",
+    label("tombolo.io/release-version", "v0.1.0"),
+    label("tombolo.io/crd-schema-revision", "0"),
     printcolumn = r#"{"name":"Cluster","type":"string","jsonPath":".spec.clusterID"}"#,
     printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.conditions[?(@.type=='Accepted')].status"}"#,
     printcolumn = r#"{"name":"Connected","type":"string","jsonPath":".status.conditions[?(@.type=='Connected')].status"}"#,
@@ -24,13 +29,16 @@ use serde::{Deserialize, Serialize};
 pub struct PeerSpec {
     /// The other cluster's ID, a DNS label. Its gateways' certificates must name it.
     #[serde(rename = "clusterID")]
+    #[schemars(schema_with = "dns_label")]
     pub cluster_id: String,
-    /// `host:port` (UDP) under which its gateways are reached; empty where only the other side
+    /// `host:port` (UDP), an IPv6 address in brackets, under which its gateways are reached; empty where only the other side
     /// can dial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "address_list")]
     pub addresses: Vec<String>,
     /// PEM certificates of the other cluster's CA: the content of `ca.crt` of its ConfigMap
     /// `tombolo-ca`. Two, while a CA is being replaced.
+    #[schemars(schema_with = "ca_bundle")]
     pub ca_bundle: String,
 }
 
@@ -41,6 +49,7 @@ pub struct PeerStatus {
     /// `Accepted` (the spec makes sense), `Connected` (a gateway here is linked to one there),
     /// `CatalogSynced` (all of its exports are here), `WithdrawalHeld` (see the message).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
     /// How many exports its catalog holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
