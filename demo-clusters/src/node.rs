@@ -1,0 +1,150 @@
+//! A node of a cluster: a container, reached into only to break something.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::tool::{Output, Tool};
+
+/// UDP port under which gateways are reached on the nodes: the chart's default.
+pub const LINK_NODE_PORT: u16 = 30843;
+
+const LIMIT: Duration = Duration::from_secs(60);
+const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+const PARKED: &str = "/etc/kubernetes/kube-apiserver.yaml.parked";
+
+/// The control-plane node of a cluster.
+#[derive(Clone, Debug)]
+pub struct Node {
+    container: String,
+    docker: Tool,
+}
+
+/// Undoes a fault when it goes, so that a failed test does not fail those after it.
+#[must_use]
+#[derive(Debug)]
+pub struct Fault {
+    node: Node,
+    undo: String,
+}
+
+impl Node {
+    pub(crate) fn new(container: &str, docker: Tool) -> Self {
+        Self {
+            container: container.to_owned(),
+            docker,
+        }
+    }
+
+    /// Name of its container.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.container
+    }
+
+    /// Runs a shell script on the node, as root.
+    ///
+    /// # Errors
+    /// If it cannot be started or takes over a minute.
+    pub async fn run(&self, script: &str) -> Result<Output> {
+        self.docker
+            .run(&["exec", &self.container, "sh", "-c", script], None, LIMIT)
+            .await
+    }
+
+    /// Runs a shell script on the node and gives what it printed.
+    ///
+    /// # Errors
+    /// As [`Node::run`], and if its exit code is not 0.
+    pub async fn output(&self, script: &str) -> Result<String> {
+        self.run(script)
+            .await?
+            .success()
+            .with_context(|| format!("{}: {script}", self.container))
+    }
+
+    /// Its IPv4 address on the network that all nodes share.
+    ///
+    /// # Errors
+    /// If docker does not tell it.
+    pub async fn address(&self) -> Result<String> {
+        self.output("hostname -I | tr ' ' '\\n' | grep -m1 '^[0-9.]*$'")
+            .await
+    }
+
+    /// Lets no packet of a link reach this node, until the fault is dropped.
+    ///
+    /// # Errors
+    /// If iptables refuses.
+    pub async fn cut_link(&self) -> Result<Fault> {
+        // Before connection tracking: packets of known flows must be lost too.
+        let rule = |verb: &str, side: &str| {
+            format!("iptables -t raw {verb} PREROUTING -p udp --{side} {LINK_NODE_PORT} -j DROP")
+        };
+        let all = |verb| format!("{}; {}", rule(verb, "dport"), rule(verb, "sport"));
+        let fault = Fault {
+            node: self.clone(),
+            undo: all("-D"),
+        };
+        self.output(&format!("set -e; {}", all("-I"))).await?;
+        Ok(fault)
+    }
+
+    /// Stops the API server, until the fault is dropped.
+    ///
+    /// # Errors
+    /// If it does not go.
+    pub async fn stop_api_server(&self) -> Result<Fault> {
+        let fault = Fault {
+            node: self.clone(),
+            undo: format!("! test -e {PARKED} || mv {PARKED} {MANIFEST}"),
+        };
+        // The kubelet takes its time to notice a manifest that is gone.
+        self.output(&format!(
+            "set -e; mv {MANIFEST} {PARKED}; pkill -9 -x kube-apiserver; \
+             for i in $(seq 45); do pgrep -x kube-apiserver >/dev/null || exit 0; sleep 1; \
+             pkill -9 -x kube-apiserver || true; done; exit 1"
+        ))
+        .await
+        .context("stop the API server")?;
+        Ok(fault)
+    }
+
+    /// Kills one process of that name (of any pod on the node) and gives its process ID.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn kill_one(&self, program: &str) -> Result<String> {
+        // The kernel keeps 15 characters of a name.
+        let name: String = program.chars().take(15).collect();
+        self.output(&format!(
+            "pid=$(pgrep -x -o {name}) && kill -9 $pid && echo $pid"
+        ))
+        .await
+    }
+}
+
+impl Fault {
+    /// Undoes it now.
+    ///
+    /// # Errors
+    /// If that fails.
+    pub async fn repair(mut self) -> Result<()> {
+        let undo = std::mem::take(&mut self.undo);
+        self.node.output(&undo).await.map(drop)
+    }
+}
+
+impl Drop for Fault {
+    fn drop(&mut self) {
+        if self.undo.is_empty() {
+            return;
+        }
+        let mut command = self.node.docker.blocking();
+        // Nobody is left to tell; the test that broke it fails already.
+        command
+            .args(["exec", &self.node.container, "sh", "-c", &self.undo])
+            .status()
+            .ok();
+    }
+}

@@ -1,0 +1,197 @@
+//! Where one test plays: a namespace of its own in every cluster.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use futures::future::try_join_all;
+
+use crate::cluster::Cluster;
+use crate::demo::{Demo, Images};
+use crate::pod::Pod;
+use crate::wait::wait_until;
+use crate::workload;
+
+const POD_START: Duration = Duration::from_secs(90);
+
+/// Label of namespaces that tests made: what a failed test leaves to look at is found by it.
+pub const LABEL: &str = "tombolo.io/e2e";
+
+/// A namespace of one test, the same in all clusters.
+#[derive(Debug)]
+pub struct Scene {
+    demo: Demo,
+    images: Images,
+    namespace: String,
+}
+
+impl Scene {
+    /// Makes a new namespace in every cluster.
+    ///
+    /// # Errors
+    /// If there are no clusters, or they do not take it.
+    pub async fn new(subject: &str) -> Result<Self> {
+        let demo = Demo::load().await?;
+        let images = demo.images()?;
+        let namespace = format!("e2e-{subject}-{:x}", now_ms() / 100 % 0x1_0000_0000);
+        let scene = Self {
+            demo,
+            images,
+            namespace,
+        };
+        try_join_all(
+            scene
+                .demo
+                .clusters()
+                .iter()
+                .map(|c| scene.make_namespace(c)),
+        )
+        .await?;
+        Ok(scene)
+    }
+
+    /// Makes the namespace in a cluster that lacks it.
+    ///
+    /// # Errors
+    /// If the API server refuses.
+    pub async fn make_namespace(&self, cluster: &Cluster) -> Result<()> {
+        let Self { namespace, .. } = self;
+        let labels = format!("{{{LABEL}: \"true\"}}");
+        cluster
+            .apply(&format!(
+                "{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}, labels: {labels}}}}}"
+            ))
+            .await?;
+        // A pod made before its namespace has the default ServiceAccount is refused.
+        let api = cluster.api::<k8s_openapi::api::core::v1::ServiceAccount>(namespace);
+        cluster
+            .wait_for(&api, "default", "a service account", POD_START, |_| Ok(()))
+            .await
+    }
+
+    /// The clusters.
+    #[must_use]
+    pub fn demo(&self) -> &Demo {
+        &self.demo
+    }
+
+    /// The cluster that exports.
+    #[must_use]
+    pub fn east(&self) -> &Cluster {
+        self.demo.east()
+    }
+
+    /// The cluster that imports.
+    #[must_use]
+    pub fn west(&self) -> &Cluster {
+        self.demo.west()
+    }
+
+    /// Images for the pods.
+    #[must_use]
+    pub fn images(&self) -> &Images {
+        &self.images
+    }
+
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The name by which the clusterset knows a service of this namespace.
+    #[must_use]
+    pub fn name(&self, service: &str) -> String {
+        workload::clusterset_name(&self.namespace, service)
+    }
+
+    /// The URL at which a [`workload::hello`] tells the pod's name.
+    #[must_use]
+    pub fn url(&self, service: &str) -> String {
+        format!("http://{}/hostname", self.name(service))
+    }
+
+    /// `kubectl apply` of this YAML in the namespace.
+    ///
+    /// # Errors
+    /// If the API server refuses it.
+    pub async fn apply(&self, cluster: &Cluster, yaml: &str) -> Result<()> {
+        cluster.apply_in(&self.namespace, yaml).await
+    }
+
+    /// `kubectl delete` in the namespace, without waiting for the end of it.
+    ///
+    /// # Errors
+    /// If there is no such object.
+    pub async fn delete(&self, cluster: &Cluster, kind: &str, name: &str) -> Result<()> {
+        cluster
+            .kubectl(&["-n", &self.namespace, "delete", kind, name, "--wait=false"])
+            .await
+            .map(drop)
+    }
+
+    /// A pod to type into.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn client(&self, cluster: &Cluster) -> Result<Pod> {
+        self.apply(cluster, &workload::client(&self.images)).await?;
+        let pod = cluster.pod(&self.namespace, "client");
+        wait_until(
+            format!("client pod in {}", cluster.name()),
+            POD_START,
+            async || pod.output("true", Duration::from_secs(10)).await,
+        )
+        .await?;
+        Ok(pod)
+    }
+
+    /// Runs [`workload::hello`] in a cluster and exports it, without waiting for either.
+    ///
+    /// # Errors
+    /// If the API server refuses.
+    pub async fn hello(&self, cluster: &Cluster, name: &str, replicas: usize) -> Result<()> {
+        let server = workload::hello(name, replicas, &self.images);
+        self.apply(cluster, &format!("{server}---{}", workload::export(name)))
+            .await
+    }
+
+    /// Waits until a client gets an answer from a service of [`Scene::hello`].
+    ///
+    /// # Errors
+    /// If there is none after a minute and a half.
+    pub async fn answers(&self, client: &Pod, service: &str) -> Result<String> {
+        let url = self.url(service);
+        wait_until(format!("an answer of {url}"), POD_START, async || {
+            client.get(&url).await
+        })
+        .await
+    }
+
+    /// Begins to delete the namespaces. A test that fails before leaves them to be looked at.
+    ///
+    /// # Errors
+    /// If an API server does not answer.
+    pub async fn finish(self) -> Result<()> {
+        for cluster in self.demo.clusters() {
+            cluster
+                .kubectl(&[
+                    "delete",
+                    "namespace",
+                    &self.namespace,
+                    "--ignore-not-found",
+                    "--wait=false",
+                ])
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Milliseconds since the epoch; pods on this machine tell the same.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
