@@ -1,0 +1,327 @@
+//! The records of one import, ready to be looked up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use tombolo_catalog::{is_dns_label, is_dns_subdomain};
+
+use crate::{Endpoint, Import, ImportKind, Port};
+
+/// An import as the zone keeps it. Cheap to clone into the next snapshot behind an [`Arc`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `<name>.<namespace>`
+    key: Arc<str>,
+    /// Sorted, without duplicates, IPv4 before IPv6.
+    addresses: Box<[IpAddr]>,
+    kind: Kind,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    ClusterSetIp { ports: Box<[Port]> },
+    Headless { hosts: Box<[Host]> },
+}
+
+/// The ready endpoints of a headless service that share a cluster and a hostname.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    cluster: Arc<str>,
+    hostname: Box<str>,
+    addresses: Box<[IpAddr]>,
+    ports: Box<[Port]>,
+}
+
+/// Where an SRV record leads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'a> {
+    /// None: the service itself.
+    pub(crate) host: Option<&'a Host>,
+    pub(crate) port: u16,
+}
+
+/// What several endpoints say of one host.
+#[derive(Default)]
+struct Gathered {
+    addresses: Vec<IpAddr>,
+    ports: BTreeSet<Port>,
+}
+
+/// What a question may ask of a service's ports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PortFilter<'a> {
+    All,
+    /// Named ports of the protocol.
+    Protocol(&'a str),
+    Named {
+        protocol: &'a str,
+        name: &'a str,
+    },
+}
+
+/// An import that no DNS name can be made of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidImport {
+    /// Its namespace is not a DNS label.
+    #[error("namespace {0:?} is not a DNS label")]
+    Namespace(String),
+    /// Its name is not a DNS label.
+    #[error("name {0:?} is not a DNS label")]
+    Name(String),
+}
+
+// === impl Service ===
+
+impl Service {
+    /// The records of `import`. Endpoints that are not ready, or whose cluster ID is no DNS name,
+    /// have none.
+    ///
+    /// # Errors
+    /// If the import's namespace or name is no DNS label.
+    pub fn new(import: Import) -> Result<Self, InvalidImport> {
+        let Import {
+            namespace,
+            name,
+            kind,
+        } = import;
+        if !is_dns_label(&namespace) {
+            return Err(InvalidImport::Namespace(namespace));
+        }
+        if !is_dns_label(&name) {
+            return Err(InvalidImport::Name(name));
+        }
+        let key = format!("{name}.{namespace}").into();
+        Ok(match kind {
+            ImportKind::ClusterSetIp { addresses, ports } => Self {
+                key,
+                addresses: distinct(addresses),
+                kind: Kind::ClusterSetIp {
+                    ports: ports.into_iter().map(lowercase).collect(),
+                },
+            },
+            ImportKind::Headless { endpoints } => {
+                let hosts = hosts_of(endpoints);
+                Self {
+                    key,
+                    addresses: distinct(hosts.iter().flat_map(|host| host.addresses()).collect()),
+                    kind: Kind::Headless { hosts },
+                }
+            }
+        })
+    }
+
+    pub(crate) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        self.key
+            .split_once('.')
+            .map_or("", |(_, namespace)| namespace)
+    }
+
+    /// Whether it leads nowhere, so that none of its names exist.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.addresses.is_empty()
+    }
+
+    pub(crate) fn v4(&self) -> impl Iterator<Item = Ipv4Addr> {
+        v4(&self.addresses)
+    }
+
+    pub(crate) fn v6(&self) -> impl Iterator<Item = Ipv6Addr> {
+        v6(&self.addresses)
+    }
+
+    /// Whether a port that `filter` lets through exists.
+    pub(crate) fn has_port(&self, filter: PortFilter<'_>) -> bool {
+        match &self.kind {
+            Kind::ClusterSetIp { ports } => ports.iter().any(|port| filter.admits(port)),
+            Kind::Headless { hosts } => hosts
+                .iter()
+                .flat_map(|host| &host.ports)
+                .any(|port| filter.admits(port)),
+        }
+    }
+
+    /// Where the ports that `filter` lets through lead. TCP and UDP on one port number give the
+    /// same record, which a set has once (RFC 2181, section 5.5).
+    pub(crate) fn targets(&self, filter: PortFilter<'_>) -> Vec<Target<'_>> {
+        let mut targets = Vec::new();
+        match &self.kind {
+            Kind::ClusterSetIp { ports } => push_targets(&mut targets, None, ports, filter),
+            Kind::Headless { hosts } => {
+                for host in hosts {
+                    push_targets(&mut targets, Some(host), &host.ports, filter);
+                }
+            }
+        }
+        targets
+    }
+
+    /// The host `name`, which is `<hostname>.<cluster>`.
+    pub(crate) fn host(&self, name: &str) -> Option<&Host> {
+        let (hostname, cluster) = name.split_once('.')?;
+        let hosts = self.hosts();
+        let position = hosts.binary_search_by_key(&(cluster, hostname), |host| {
+            (host.cluster.as_ref(), host.hostname.as_ref())
+        });
+        hosts.get(position.ok()?)
+    }
+
+    /// Whether a host is below `name`: it is a cluster's ID, or the end of a dotted one.
+    pub(crate) fn has_host_below(&self, name: &str) -> bool {
+        self.hosts().iter().any(|host| {
+            host.cluster
+                .strip_suffix(name)
+                .is_some_and(|left| left.is_empty() || left.ends_with('.'))
+        })
+    }
+
+    fn hosts(&self) -> &[Host] {
+        match &self.kind {
+            Kind::ClusterSetIp { .. } => &[],
+            Kind::Headless { hosts } => hosts,
+        }
+    }
+}
+
+// === impl Host ===
+
+impl Host {
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    pub(crate) fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().copied()
+    }
+
+    pub(crate) fn v4(&self) -> impl Iterator<Item = Ipv4Addr> {
+        v4(&self.addresses)
+    }
+
+    pub(crate) fn v6(&self) -> impl Iterator<Item = Ipv6Addr> {
+        v6(&self.addresses)
+    }
+}
+
+// === impl PortFilter ===
+
+impl PortFilter<'_> {
+    fn admits(self, port: &Port) -> bool {
+        match self {
+            Self::All => true,
+            Self::Protocol(protocol) => port.name.is_some() && port.protocol == protocol,
+            Self::Named { protocol, name } => {
+                port.name.as_deref() == Some(name) && port.protocol == protocol
+            }
+        }
+    }
+}
+
+// === impl InvalidImport ===
+
+impl InvalidImport {
+    /// A stable word for this error.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Namespace(_) => "InvalidNamespace",
+            Self::Name(_) => "InvalidName",
+        }
+    }
+}
+
+/// The hosts of the ready endpoints, sorted as [`Service::host`] searches them.
+fn hosts_of(endpoints: Vec<Endpoint>) -> Box<[Host]> {
+    let mut hosts: BTreeMap<(Arc<str>, String), Gathered> = BTreeMap::new();
+    for endpoint in endpoints {
+        let Endpoint {
+            cluster,
+            hostname,
+            addresses,
+            ports,
+            ready,
+        } = endpoint;
+        if !ready || !is_dns_subdomain(&cluster) {
+            continue;
+        }
+        let hostname = hostname.filter(|hostname| is_dns_label(hostname));
+        for address in addresses {
+            let hostname = hostname.clone().unwrap_or_else(|| dashed(address));
+            let host = hosts.entry((cluster.clone(), hostname)).or_default();
+            host.addresses.push(address);
+            host.ports.extend(ports.iter().cloned().map(lowercase));
+        }
+    }
+    hosts
+        .into_iter()
+        .map(
+            |((cluster, hostname), Gathered { addresses, ports })| Host {
+                cluster,
+                hostname: hostname.into(),
+                addresses: distinct(addresses),
+                ports: ports.into_iter().collect(),
+            },
+        )
+        .collect()
+}
+
+/// The name of an endpoint that was given none, as CoreDNS makes it.
+fn dashed(address: IpAddr) -> String {
+    address.to_string().replace(['.', ':'], "-")
+}
+
+fn lowercase(mut port: Port) -> Port {
+    port.protocol.make_ascii_lowercase();
+    if let Some(name) = &mut port.name {
+        name.make_ascii_lowercase();
+    }
+    port
+}
+
+fn distinct(mut addresses: Vec<IpAddr>) -> Box<[IpAddr]> {
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.into()
+}
+
+fn v4(addresses: &[IpAddr]) -> impl Iterator<Item = Ipv4Addr> {
+    addresses.iter().filter_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    })
+}
+
+fn v6(addresses: &[IpAddr]) -> impl Iterator<Item = Ipv6Addr> {
+    addresses.iter().filter_map(|address| match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(*address),
+    })
+}
+
+fn push_targets<'a>(
+    targets: &mut Vec<Target<'a>>,
+    host: Option<&'a Host>,
+    ports: &[Port],
+    filter: PortFilter<'_>,
+) {
+    let first = targets.len();
+    for port in ports.iter().filter(|port| filter.admits(port)) {
+        if targets[first..]
+            .iter()
+            .all(|target| target.port != port.number)
+        {
+            targets.push(Target {
+                host,
+                port: port.number,
+            });
+        }
+    }
+}
