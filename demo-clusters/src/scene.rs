@@ -6,7 +6,7 @@ use anyhow::Result;
 use futures::future::try_join_all;
 
 use crate::cluster::Cluster;
-use crate::demo::{Demo, Images};
+use crate::demo::Demo;
 use crate::pod::Pod;
 use crate::wait::wait_until;
 use crate::workload;
@@ -20,7 +20,6 @@ pub const LABEL: &str = "tombolo.io/e2e";
 #[derive(Debug)]
 pub struct Scene {
     demo: Demo,
-    images: Images,
     namespace: String,
 }
 
@@ -31,13 +30,8 @@ impl Scene {
     /// If there are no clusters, or they do not take it.
     pub async fn new(subject: &str) -> Result<Self> {
         let demo = Demo::load().await?;
-        let images = demo.images()?;
         let namespace = format!("e2e-{subject}-{:x}", now_ms() / 100 % 0x1_0000_0000);
-        let scene = Self {
-            demo,
-            images,
-            namespace,
-        };
+        let scene = Self { demo, namespace };
         try_join_all(
             scene
                 .demo
@@ -86,12 +80,6 @@ impl Scene {
         self.demo.west()
     }
 
-    /// Images for the pods.
-    #[must_use]
-    pub fn images(&self) -> &Images {
-        &self.images
-    }
-
     /// The namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
@@ -134,7 +122,8 @@ impl Scene {
     /// # Errors
     /// If it does not start.
     pub async fn client(&self, cluster: &Cluster) -> Result<Pod> {
-        self.apply(cluster, &workload::client(&self.images)).await?;
+        self.apply(cluster, &workload::client(self.demo.toolbox()))
+            .await?;
         let pod = cluster.pod(&self.namespace, "client");
         wait_until(
             format!("client pod in {}", cluster.name()),
@@ -150,7 +139,7 @@ impl Scene {
     /// # Errors
     /// If the API server refuses.
     pub async fn hello(&self, cluster: &Cluster, name: &str, replicas: usize) -> Result<()> {
-        let server = workload::hello(name, replicas, &self.images);
+        let server = workload::hello(name, replicas, self.demo.toolbox());
         self.apply(cluster, &format!("{server}---{}", workload::export(name)))
             .await
     }

@@ -1,14 +1,11 @@
 //! YAML of what tests run in the clusters.
 
-use crate::demo::Images;
-
 /// Size of the blob that [`echo`] serves and that tests send.
 pub const BLOB: u64 = 256 * 1024 * 1024;
 
 /// A pod to type into: a shell with curl, dig, socat, nc.
 #[must_use]
-pub fn client(images: &Images) -> String {
-    let image = &images.toolbox;
+pub fn client(toolbox: &str) -> String {
     format!(
         "
 apiVersion: v1
@@ -18,7 +15,7 @@ spec:
   terminationGracePeriodSeconds: 0
   containers:
     - name: client
-      image: {image}
+      image: {toolbox}
       imagePullPolicy: IfNotPresent
       command: [sleep, infinity]
 "
@@ -27,8 +24,7 @@ spec:
 
 /// An HTTP server whose `/hostname` tells the pod's name, and its Service on port 80.
 #[must_use]
-pub fn hello(name: &str, replicas: usize, images: &Images) -> String {
-    let image = &images.agnhost;
+pub fn hello(name: &str, replicas: usize, toolbox: &str) -> String {
     let service = service(name, &[("http", 80, 8080)]);
     format!(
         "
@@ -44,9 +40,9 @@ spec:
       terminationGracePeriodSeconds: 0
       containers:
         - name: hello
-          image: {image}
+          image: {toolbox}
           imagePullPolicy: IfNotPresent
-          args: [netexec, --http-port=8080, --udp-port=-1]
+          args: [netexec, --http-port=8080, --udp-port=8081]
           readinessProbe:
             httpGet: {{path: /hostname, port: 8080}}
             periodSeconds: 1
@@ -58,8 +54,7 @@ spec:
 /// until the client's end of stream; 9002 sends a random blob of [`BLOB`] bytes, whose SHA-256 is
 /// in the pod's `/tmp/sum`.
 #[must_use]
-pub fn echo(name: &str, images: &Images) -> String {
-    let image = &images.toolbox;
+pub fn echo(name: &str, toolbox: &str) -> String {
     let service = service(
         name,
         &[
@@ -81,7 +76,7 @@ spec:
       terminationGracePeriodSeconds: 0
       containers:
         - name: echo
-          image: {image}
+          image: {toolbox}
           imagePullPolicy: IfNotPresent
           command:
             - bash

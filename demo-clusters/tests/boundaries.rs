@@ -57,7 +57,7 @@ async fn only_the_link_passes_between_the_clusters() -> Result<()> {
     );
 
     // A server that answers on TCP and UDP to all that reach the node.
-    let image = &scene.images().toolbox;
+    let image = scene.demo().toolbox();
     let server = format!(
         "
 apiVersion: v1

@@ -55,7 +55,7 @@ async fn kill_gateway(cluster: &Cluster) -> Result<u64> {
 async fn a_gateway_killed_under_load_is_soon_forgotten() -> Result<()> {
     let (scene, client) = ready_scene("kill").await?;
     let (east, west) = (scene.east(), scene.west());
-    let server = workload::echo("echo", scene.images());
+    let server = workload::echo("echo", scene.demo().toolbox());
     scene
         .apply(east, &format!("{server}---{}", workload::export("echo")))
         .await?;
@@ -251,7 +251,7 @@ async fn clusters_work_on_while_an_api_server_is_away() -> Result<()> {
     let (scene, in_west) = ready_scene("outage").await?;
     let (east, west) = (scene.east(), scene.west());
     scene.hello(west, "back", 2).await?;
-    let server = workload::echo("echo", scene.images());
+    let server = workload::echo("echo", scene.demo().toolbox());
     scene
         .apply(east, &format!("{server}---{}", workload::export("echo")))
         .await?;

@@ -173,7 +173,7 @@ async fn a_conflict_is_told_in_both_clusters_and_the_oldest_wins() -> Result<()>
 async fn bytes_arrive_whole_both_ways_and_ends_of_streams_too() -> Result<()> {
     let scene = Scene::new("bytes").await?;
     let (east, west) = (scene.east(), scene.west());
-    let server = workload::echo("echo", scene.images());
+    let server = workload::echo("echo", scene.demo().toolbox());
     scene
         .apply(east, &format!("{server}---{}", workload::export("echo")))
         .await?;
@@ -224,7 +224,7 @@ async fn bytes_arrive_whole_both_ways_and_ends_of_streams_too() -> Result<()> {
 async fn five_hundred_connections_at_once() -> Result<()> {
     let scene = Scene::new("many").await?;
     let (east, west) = (scene.east(), scene.west());
-    let server = workload::echo("echo", scene.images());
+    let server = workload::echo("echo", scene.demo().toolbox());
     scene
         .apply(east, &format!("{server}---{}", workload::export("echo")))
         .await?;
