@@ -1,1 +1,44 @@
-//! Links between clusters: identity and trust, handshake, connection pool, catalog replication
+//! Links between clusters: identity and trust, handshake, connection pool, catalog replication.
+//!
+//! ```text
+//!              set_peers                 open ─► LinkStream          incoming ─► Incoming
+//!                  │                       │                             ▲
+//!  Trust ◄─────────┤                       │ fewest streams in flight    │ Connect
+//!    ▲             ▼                       ▼                             │
+//!    │     peer (one task each) ──► connections of the peer ◄── streams of each connection
+//!    │       │ pool: whom to dial        ▲        │                      │ Catalog
+//!  verify    ▼                           │        └─ control: Hello, Ping, GoAway
+//!    └──── dial ── QUIC, TLS 1.3 ── Hello┤                               ▼
+//!    └──── listen ─ QUIC, TLS 1.3 ─ Hello┘                        catalog: snapshot, changes
+//! ```
+//!
+//! This is the only crate that knows quinn and rustls; neither is visible from outside. Invariants:
+//! - a connection is in a peer's pool only if its certificate names that peer's cluster and chains
+//!   to that very peer's CA bundle;
+//! - no byte of a client leaves before the far gateway answered `Opened`;
+//! - what another cluster sends can close its own stream or connection, and nothing else;
+//! - which peer to dial when, how a catalog is told and when a connection is dead are decided by
+//!   pure state machines, to which time is an argument.
+
+pub mod ca;
+mod catalog;
+mod config;
+mod counts;
+mod identity;
+mod links;
+mod status;
+mod stream;
+mod trust;
+
+pub use catalog::{CatalogEvent, CatalogSnapshot, CatalogStream, CatalogUpdate};
+pub use config::{Congestion, LinkConfig, PeerConfig};
+pub use counts::{Count, Event};
+pub use identity::{IdentityError, IdentityFiles, NameError};
+pub use links::{Incoming, Links, OpenError, Responder, StartError};
+pub use status::{ConnectionStats, LinkFault, PeerLink, ReplicaLink};
+pub use stream::{LinkStream, RecvHalf, SendHalf, Stopped, StreamError};
+pub use tombolo_link_wire::{
+    CloseCode, Connect, Protocol, Refusal, RefusalReason, RejectedExport, Rejection, Source,
+    StreamCode,
+};
+pub use trust::{BundleError, CaBundle};

@@ -1,0 +1,67 @@
+//! What a gateway sets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::trust::CaBundle;
+
+/// Settings of the links of one gateway replica.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// Where to listen for links (UDP). An unspecified IPv6 address takes IPv4 too.
+    pub listen: SocketAddr,
+    /// Name of this replica, unique in its cluster: its Pod's name.
+    pub replica: String,
+    /// UID of this cluster's namespace `kube-system`; empty if unknown.
+    pub incarnation: String,
+    /// How fast a connection sends.
+    pub congestion: Congestion,
+    /// The largest UDP payload that path MTU discovery tries, in bytes. Held between 1200 and
+    /// 6500: beyond, ten packets do not fit one call with segment offload, and quinn loses them.
+    pub mtu_upper_bound: u16,
+    /// How long the far gateway may take to answer a connection, before another one is tried.
+    pub answer_timeout: Duration,
+    /// Streams that a peer may have open in one connection at a time.
+    pub max_streams: u32,
+    /// Connections that may be in their handshake at a time; further ones are not answered.
+    pub max_handshakes: usize,
+}
+
+/// A congestion controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Congestion {
+    /// RFC 9438; slow where packets are lost for other reasons than congestion.
+    #[default]
+    Cubic,
+    /// Version 1, as in Chromium; holds its rate on lossy paths.
+    Bbr,
+}
+
+/// Another cluster that may link to this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Its cluster ID.
+    pub cluster: String,
+    /// `host:port` of its gateways; empty if only the other side can dial.
+    pub addresses: Vec<String>,
+    /// The CA that vouches for its gateways.
+    pub bundle: CaBundle,
+}
+
+// === impl LinkConfig ===
+
+impl LinkConfig {
+    /// The defaults for a replica that listens on `listen`.
+    pub fn new(listen: SocketAddr, replica: impl Into<String>) -> Self {
+        Self {
+            listen,
+            replica: replica.into(),
+            incarnation: String::new(),
+            congestion: Congestion::default(),
+            mtu_upper_bound: 1452,
+            answer_timeout: Duration::from_secs(10),
+            max_streams: 16_384,
+            max_handshakes: 256,
+        }
+    }
+}

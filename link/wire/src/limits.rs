@@ -1,0 +1,18 @@
+//! The most that a message of each kind may take, in bytes, and how many items it may hold.
+
+/// A `Hello`: seven short fields.
+pub const HELLO: usize = 4 * 1024;
+/// A `Control` message.
+pub const CONTROL: usize = 1024;
+/// A `Preface`: names, a source and a trace context.
+pub const PREFACE: usize = 8 * 1024;
+/// An `Answer`: a reason and a sentence.
+pub const ANSWER: usize = 4 * 1024;
+/// A `CatalogMessage`: the largest valid export stays below 200 KiB
+/// ([`tombolo_catalog::MAX_PORTS`], [`tombolo_catalog::MAX_METADATA_BYTES`]).
+pub const CATALOG: usize = 256 * 1024;
+
+/// Clusters that a connection may have passed through.
+pub const PATH: usize = 8;
+/// Characters of a message that another cluster wrote, for people; the rest is cut off.
+pub const TEXT_CHARS: usize = 512;
