@@ -16,23 +16,24 @@ debian_sources() {
 
 # Prints the path of the tar file: debian_root NAME VARIANT PACKAGES
 debian_root() {
-  local name=$1 variant=$2 packages=$3 sources new tar
+  local name=$1 variant=$2 packages=$3 sources tar
   tar=$cache/debian/$name-$(echo "$debian_suite $variant $packages" | hash_of).tar
-  if [[ ! -e $tar ]]; then
-    mkdir -p "$cache/debian"
-    new=$(mktemp -p "$cache/debian" "$name-XXXXXX.tar.new")
+  mkdir -p "$cache/debian"
+  (
+    # It may be on its way already, begun before it was needed.
+    flock 9
+    [[ ! -e $tar ]] || exit 0
     sources=$(debian_sources)
     mmdebstrap --quiet --variant="$variant" --include="$packages" \
       --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
       --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
       --dpkgopt=force-unsafe-io --aptopt='Acquire::Languages "none"' \
-      "$debian_suite" - "${sources:--}" </dev/null >"$new" 2>"$state/log/debian-$name" || {
+      "$debian_suite" - "${sources:--}" </dev/null >"$tar.new" 2>"$state/log/debian-$name" || {
       tail -n 20 "$state/log/debian-$name" >&2
-      rm -f "$new"
       fail "mmdebstrap for $name"
     }
-    mv "$new" "$tar"
-  fi
+    mv "$tar.new" "$tar"
+  ) 9>"$cache/debian/.lock-$name"
   echo "$tar"
 }
 

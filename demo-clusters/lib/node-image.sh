@@ -44,6 +44,7 @@ make_node_image() {
   # The one waits for the network, the other for the processor.
   debian_node_root >"$debian" &
   tar_pid=$!
+  debian_toolbox_root >/dev/null &
   declare -A built=()
   for name in "${node_programs[@]}"; do
     path=$("$demo_dir/binaries/build.sh" "$name")
@@ -52,15 +53,20 @@ make_node_image() {
   wait "$tar_pid" || fail 'no Debian packages for the node'
 
   local work root began=$SECONDS
-  work=$(mktemp -d "$cache/node-XXXXXX")
+  # One name: what an interruption left is found, and removed, by the next run.
+  work=$cache/node.new
   root=$work/root
-  mkdir "$root"
+  rm -rf "$work"
+  mkdir -p "$root"
   tar -C "$root" -xf "$(cat "$debian")" --exclude='./dev/*'
   node_files
   node_images
   say 'packing the node image'
-  tar -C "$root" -c . | docker import -c 'ENV container=docker' -c 'STOPSIGNAL SIGRTMIN+3' \
-    -c 'ENTRYPOINT ["/usr/local/bin/entrypoint","/sbin/init"]' - "$node_image" >/dev/null
+  tar -C "$root" -c . | docker import -c 'ENV container=docker' \
+    -c 'ENTRYPOINT ["/usr/local/bin/entrypoint","/sbin/init"]' - "$node_image-root" >/dev/null
+  # The signal that systemd takes for a shutdown. Older engines' import does not know the word.
+  printf 'FROM %s\nSTOPSIGNAL SIGRTMIN+3\n' "$node_image-root" | DOCKER_BUILDKIT=0 docker build --quiet --tag "$node_image" - >/dev/null 2>&1
+  docker image rm "$node_image-root" >/dev/null
   rm -rf "$work"
   say "made $node_image in $((SECONDS - began)) s, $(image_megabytes "$node_image") MB"
 }
@@ -102,7 +108,7 @@ node_files() {
 CNI
 }
 
-kubernetes_version() { awk '$1 == "k8s.io/kubernetes" { print $2 }' "$demo_dir/binaries/kubernetes/go.mod"; }
+kubernetes_version() { sed -n 's/.*\bk8s.io\/kubernetes \(v[^ ]*\).*/\1/p' "$demo_dir/binaries/kubernetes/go.mod"; }
 
 # The control plane's images, unpacked into the node's containerd.
 node_images() {

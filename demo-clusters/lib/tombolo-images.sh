@@ -45,7 +45,8 @@ tombolo_images_up() { # amd64|arm64
   for program in "${tombolo_programs[@]}"; do
     image=$program:$tombolo_tag
     if ! has_image "$image"; then
-      work=$(mktemp -d "$state/image-XXXXXX")
+      work=$state/image.new
+      rm -rf "$work"
       install -D -m 755 "$tombolo_binaries/$program" "$work/root/$program"
       tar -C "$work/root" --owner 0 --group 0 --numeric-owner -c . | docker import "${platform[@]}" \
         -c 'USER 65532:65532' -c "ENTRYPOINT [\"/$program\"]" - "$image" >/dev/null

@@ -16,9 +16,10 @@ toolbox_image_up() {
   require_packages mmdebstrap
   tar=$(debian_toolbox_root)
   agnhost=$("$demo_dir/binaries/build.sh" agnhost)
-  work=$(mktemp -d "$state/toolbox-XXXXXX")
+  work=$state/toolbox.new
   root=$work/root
-  mkdir "$root"
+  rm -rf "$work"
+  mkdir -p "$root"
   tar -C "$root" -xf "$tar" --exclude='./usr/share/perl*' --exclude='./usr/lib/*/perl*' --exclude='./usr/lib/*/gconv' \
     --exclude='./var/lib/dpkg' --exclude='./var/cache' --exclude='./usr/bin/*perl*' --exclude='*/libperl.so*' \
     --exclude='./usr/include' --exclude='./usr/share/bash-completion' --exclude='./dev/*'
