@@ -25,7 +25,7 @@ fn a_good_export_is_accepted() {
 
 #[test]
 fn every_rule_is_checked() {
-    let cases: Vec<(&str, Box<dyn Fn(&mut ClusterExportSpec)>)> = vec![
+    let cases: Vec<(&str, Break)> = vec![
         ("InvalidName", Box::new(|e| e.cluster = String::new())),
         ("InvalidName", Box::new(|e| e.cluster = "East".to_owned())),
         ("InvalidName", Box::new(|e| e.namespace = "a.b".to_owned())),
@@ -171,6 +171,8 @@ fn a_traffic_distribution_of_the_future_is_accepted() {
     };
     assert_eq!(validate(&export), Ok(()));
 }
+
+type Break = Box<dyn Fn(&mut ClusterExportSpec)>;
 
 fn good() -> ClusterExportSpec {
     ClusterExportSpec {
