@@ -110,7 +110,8 @@ CONFIG
 # Lets nothing of another cluster into a node but packets to the gateways' port, and answers. The API server, kubelet, pods
 # and services of a cluster are then out of reach for the others, as between clusters in different networks.
 firewall_up() {
-  local cluster=$1 host
+  local cluster=$1 host node
+  node=$(cluster_address "$cluster")
   host=$(docker network inspect -f '{{(index .IPAM.Config 0).Gateway}}' "$network")
   # In mangle, which comes before the address translation of node ports: the packet still has the port it was sent to.
   # Built beside the old chain and put in its place at once, so that a second run leaves no gap.
@@ -120,7 +121,7 @@ firewall_up() {
 :TOMBOLO-DEMO - [0:0]
 -A TOMBOLO-DEMO -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN
 -A TOMBOLO-DEMO -s $host -j RETURN
--A TOMBOLO-DEMO -p udp --dport $gateway_port -j RETURN
+-A TOMBOLO-DEMO -d $node -p udp --dport $gateway_port -j RETURN
 -A TOMBOLO-DEMO -j DROP
 COMMIT
 RULES
@@ -134,7 +135,7 @@ RULES
 load_images() {
   local cluster=$1 image there missing=()
   shift
-  there=$(in_node "$cluster" ctr -n k8s.io images ls -q </dev/null)
+  there=$(in_node "$cluster" ctr -n k8s.io images ls -q </dev/null 2>/dev/null)
   for image; do
     local full=$image
     case $image in */*) full=docker.io/$image ;; *) full=docker.io/library/$image ;; esac
@@ -142,7 +143,11 @@ load_images() {
   done
   ((${#missing[@]})) || return 0
   say "loading into $cluster: ${missing[*]}"
-  docker save "${missing[@]}" | in_node "$cluster" ctr -n k8s.io images import --local --snapshotter overlayfs - >/dev/null
+  mkdir -p "$state/log"
+  docker save "${missing[@]}" | in_node "$cluster" ctr -n k8s.io images import --local --snapshotter overlayfs - >"$state/log/load-$cluster" 2>&1 || {
+    tail -n 20 "$state/log/load-$cluster" >&2
+    fail "images were not loaded into $cluster"
+  }
 }
 
 clusters_down() {
