@@ -17,6 +17,7 @@ async fn template(settings: &[&str]) -> Result<Output> {
         .with("tombolo")
         .with(&chart().display().to_string())
         .with("--namespace=tombolo-system")
+        .with("--kube-version=1.33.0")
         .with("--api-versions")
         .with(policy);
     for setting in settings {

@@ -1,4 +1,4 @@
-{{/* What the three programs have in common. Each takes (dict "root" $ "component" "gateway"). */}}
+{{/* What the three programs have in common. Each takes (dict "root" $ "component" "gateway" …). */}}
 
 {{- define "tombolo.labels" -}}
 app.kubernetes.io/name: tombolo
@@ -103,6 +103,11 @@ topologySpreadConstraints:
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
 - name: NODE_NAME
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+{{- with .terminationGracePeriodSeconds }}
+# Less than the pod has, or the kubelet's kill would come before the program's own end.
+- name: TOMBOLO_GRACE_PERIOD
+  value: {{ max 1 (sub . 10) | quote }}
+{{- end }}
 - name: TOMBOLO_LOG
   value: {{ .root.Values.log.filter | quote }}
 - name: TOMBOLO_LOG_FORMAT
