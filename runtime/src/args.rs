@@ -75,7 +75,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -86,13 +86,54 @@ mod tests {
     }
 
     #[test]
-    fn defaults_need_no_flag() {
-        let args = Program::parse_from(["program"]).runtime;
+    fn no_flag_is_required_and_each_has_an_environment_variable() {
+        let command = Program::command();
+        let args: Vec<_> = command.get_arguments().collect();
 
-        assert_eq!(args.namespace, "tombolo-system");
-        assert_eq!(args.grace_period, Duration::from_secs(25));
-        assert_eq!(args.api_patience, Duration::from_secs(2));
-        assert_eq!(args.admin_address, None);
+        assert_eq!(args.len(), 8);
+        for arg in args {
+            assert!(!arg.is_required_set(), "{arg}");
+            let variable = arg
+                .get_env()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            assert!(
+                variable.starts_with("TOMBOLO_") || variable.starts_with("POD_"),
+                "{arg}"
+            );
+        }
+    }
+
+    #[test]
+    fn flags_are_understood() {
+        let args = Program::parse_from([
+            "program",
+            "--log=info,tombolo=debug",
+            "--log-format=json",
+            "--admin-address=[::1]:9",
+            "--state-dir=/state",
+            "--api-patience=0.5",
+            "--namespace=mesh",
+            "--pod-name=east-0",
+            "--grace-period=7",
+        ])
+        .runtime;
+
+        assert_eq!(args.log_filter, "info,tombolo=debug");
+        assert_eq!(args.log_format, log::Format::Json);
+        assert_eq!(args.admin_address, "[::1]:9".parse().ok());
+        assert_eq!(args.state_dir, Some("/state".into()));
+        assert_eq!(args.api_patience, Duration::from_millis(500));
+        assert_eq!(args.namespace, "mesh");
+        assert_eq!(args.pod_name(), "east-0");
+        assert_eq!(args.grace_period, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn a_pod_without_a_name_has_the_hosts() {
+        let mut args = Program::parse_from(["program"]).runtime;
+        args.pod_name = None;
+
         assert!(!args.pod_name().is_empty());
     }
 

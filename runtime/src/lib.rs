@@ -8,6 +8,7 @@ pub mod events;
 pub mod lease;
 pub mod limits;
 pub mod log;
+mod process;
 pub mod readiness;
 mod runtime;
 pub mod tasks;

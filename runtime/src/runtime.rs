@@ -4,10 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use kube::Client;
 use parking_lot::RwLock;
-use prometheus_client::{
-    metrics::{gauge::Gauge, info::Info},
-    registry::Registry,
-};
+use prometheus_client::{metrics::info::Info, registry::Registry};
 use tokio::{
     runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
@@ -19,10 +16,14 @@ use crate::{
     client::{self, ClientError},
     events::Events,
     limits, log,
+    process::ProcessCollector,
     readiness::Readiness,
     tasks::{TaskFailed, Tasks},
     watch::{WatchMetrics, Watches},
 };
+
+/// What the name of every metric of Tombolo's own begins with.
+const PREFIX: &str = "tombolo";
 
 /// What a program runs on.
 #[non_exhaustive]
@@ -105,15 +106,18 @@ impl Runtime {
             grace_period,
         } = args;
         log::init(&log_filter, log_format)?;
+        raise_limits();
         client::install_crypto_provider();
         let signals = Signals::listen().map_err(BuildError::Signals)?;
         let client = client::connect().await?;
         let tasks = Tasks::new(Handle::current());
         let readiness = Readiness::default();
 
-        let mut registry = Registry::with_prefix("tombolo");
-        register_process(&mut registry, program);
-        let metrics = WatchMetrics::register(&mut registry);
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(ProcessCollector));
+        let tombolo = registry.sub_registry_with_prefix(PREFIX);
+        build_info(tombolo, program);
+        let metrics = WatchMetrics::register(tombolo);
         let registry = Arc::new(RwLock::new(registry));
 
         let listener = admin::bind(admin_address).await?;
@@ -148,9 +152,10 @@ impl Runtime {
         })
     }
 
-    /// Adds metrics: `runtime.register(LinkMetrics::register)`.
+    /// Adds metrics: `runtime.register(LinkMetrics::register)`. Their names will begin with
+    /// `tombolo_`.
     pub fn register<M>(&self, register: impl FnOnce(&mut Registry) -> M) -> M {
-        register(&mut self.registry.write())
+        register(self.registry.write().sub_registry_with_prefix(PREFIX))
     }
 
     /// Publishes Events in the name of this program.
@@ -210,24 +215,14 @@ impl Signals {
     }
 }
 
-fn register_process(registry: &mut Registry, program: &'static str) {
+fn build_info(registry: &mut Registry, program: &'static str) {
     let labels = [("program", program), ("version", env!("CARGO_PKG_VERSION"))];
     registry.register("build", "The program", Info::new(labels));
-    let open_files = Gauge::<i64>::default();
-    registry.register(
-        "open_files_limit",
-        "Limit on open files",
-        open_files.clone(),
-    );
+}
+
+fn raise_limits() {
     match limits::raise_open_files() {
-        Ok(limit) => {
-            tracing::debug!(
-                before = limit.before,
-                now = limit.now,
-                "limit on open files"
-            );
-            open_files.set(i64::try_from(limit.now).unwrap_or(i64::MAX));
-        }
+        Ok(limit) => tracing::debug!(before = limit.before, now = limit.now, "open files"),
         Err(error) => tracing::warn!(%error, "limit on open files not raised"),
     }
 }

@@ -15,6 +15,7 @@
 mod failure;
 mod feed;
 mod file;
+mod health;
 mod index;
 mod metrics;
 mod mirror;
@@ -42,6 +43,7 @@ use self::feed::{Feed, Sink};
 pub use self::{
     failure::Failure,
     file::{LoadError, SaveError},
+    health::{Health, Origin},
     index::{Event, FnIndex, Index, Key, from_fn},
     metrics::WatchMetrics,
 };
@@ -81,25 +83,6 @@ pub struct Watch<K> {
 pub struct Handle {
     health: watch::Receiver<Health>,
     newest: Arc<AtomicU64>,
-}
-
-/// How well an index follows the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// Where the state of the index is from; none if it has none yet.
-    pub origin: Option<Origin>,
-    /// Since when this watch hears nothing of changes; none if it does. Time-outs on what is
-    /// watched mean nothing meanwhile.
-    pub broken_since: Option<Instant>,
-}
-
-/// Where the state of an index is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// The state file: the last known state of an earlier process of this pod.
-    File,
-    /// The API server.
-    Api,
 }
 
 // === impl Watches ===
@@ -153,15 +136,17 @@ where
         self
     }
 
-    /// For objects of which some are known to change all the time (heartbeats): a longer silence
-    /// while there are any counts as a broken watch, and a new list tells which of the two died.
+    /// For objects of which some are known to change all the time (heartbeats): after a longer
+    /// silence while there are any, the watch counts as broken until a new list tells which of the
+    /// two has died.
     pub fn max_silence(mut self, limit: Duration) -> Self {
         self.max_silence = Some(limit);
         self
     }
 
-    /// For kinds that a cluster need not have: before the first list, an API server that does not
-    /// know the kind counts as a complete list of none.
+    /// For kinds that a cluster need not have: an API server that does not know the kind counts as
+    /// a complete list of none, unless there was another list before (an API server that starts may
+    /// not know its kinds yet).
     pub fn absent_is_empty(mut self) -> Self {
         self.absent_is_empty = true;
         self
@@ -225,11 +210,7 @@ where
             absent_is_empty,
             stop,
         } = self;
-        let starting = Health {
-            origin: None,
-            broken_since: Some(Instant::now()),
-        };
-        let (health, receiver) = watch::channel(starting);
+        let (health, receiver) = watch::channel(Health::starting(Instant::now()));
         let newest = Arc::new(AtomicU64::new(0));
         let sink = Sink {
             index: Box::new(index),
@@ -276,7 +257,7 @@ impl Handle {
     pub async fn synced(&self) {
         let mut health = self.health.clone();
         if health
-            .wait_for(|health| health.origin.is_some())
+            .wait_for(|health| health.origin().is_some())
             .await
             .is_err()
         {
@@ -289,18 +270,8 @@ impl Handle {
     /// that was empty. Versions of one kind can be compared as numbers (KEP-5504).
     #[must_use]
     pub fn resource_version(&self) -> Option<u64> {
-        self.health.borrow().origin?;
+        self.health.borrow().origin()?;
         Some(self.newest.load(Ordering::Acquire))
-    }
-}
-
-// === impl Health ===
-
-impl Health {
-    /// Whether changes are heard of as they happen.
-    #[must_use]
-    pub fn hears(&self) -> bool {
-        self.broken_since.is_none()
     }
 }
 

@@ -14,9 +14,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Health, Origin,
     failure::Failure,
     file::{Saved, Store},
+    health::{Health, Origin},
     index::{Index, Key},
     metrics::OneWatch,
     mirror::{Content, Heard, Mirror},
@@ -140,7 +140,7 @@ impl<T: PartialEq + Send + Sync + 'static> Feed<T> {
                         }
                         Timer::Silent => {
                             objects = None;
-                            self.fail(Failure::Silent, None);
+                            self.doubt();
                         }
                         Timer::Settled => self.restore(),
                         Timer::Patience => self.load().await,
@@ -248,29 +248,34 @@ impl<T: PartialEq + Send + Sync + 'static> Feed<T> {
             .from_file
             .set(i64::from(origin == Origin::File));
         self.sink.gate.open();
-        self.sink.health.send_if_modified(|health| {
-            let previous = health.origin.replace(origin);
-            if previous == Some(Origin::File) && origin == Origin::Api {
-                tracing::info!(
-                    watch = self.name,
-                    "the API server's state replaces the saved one"
-                );
-            }
-            previous != Some(origin)
-        });
-    }
-
-    fn fail(&mut self, failure: Failure, error: Option<&dyn Error>) {
-        for timer in [Timer::Stalled, Timer::Silent, Timer::Settled] {
-            self.timers.remove(&timer);
-        }
-        self.arm_retry();
-        self.sink.metrics.failed(failure);
-        let unsynced = self.sink.health.borrow().origin != Some(Origin::Api);
-        if self.absent_is_empty && failure == Failure::NotFound && unsynced {
+        let previous = self.sink.health.borrow().origin();
+        if previous == Some(Origin::File) && origin == Origin::Api {
             tracing::info!(
                 watch = self.name,
-                "the API server does not have this kind of object"
+                "the API server's state replaces the saved one"
+            );
+        }
+        self.sink
+            .health
+            .send_if_modified(|health| health.has_state_of(origin));
+    }
+
+    /// Nothing was heard for longer than is likely: ask.
+    fn doubt(&mut self) {
+        self.sink.metrics.failed(Failure::Silent);
+        self.sink
+            .health
+            .send_if_modified(|health| health.broken(Instant::now()));
+        self.arm(Timer::Retry, Duration::ZERO);
+    }
+
+    /// The API server does not know a kind that it need not know.
+    fn absent(&mut self) {
+        self.arm_retry();
+        if self.sink.health.borrow().origin().is_none() {
+            tracing::info!(
+                watch = self.name,
+                "the API server does not know this kind of object"
             );
             let is_news = self
                 .mirror
@@ -278,6 +283,18 @@ impl<T: PartialEq + Send + Sync + 'static> Feed<T> {
             self.told(is_news);
             self.synced(Origin::Api);
         }
+        self.restore();
+    }
+
+    fn fail(&mut self, failure: Failure, error: Option<&dyn Error>) {
+        for timer in [Timer::Stalled, Timer::Silent, Timer::Settled] {
+            self.timers.remove(&timer);
+        }
+        if self.absent_is_empty && failure == Failure::NotFound {
+            return self.absent();
+        }
+        self.arm_retry();
+        self.sink.metrics.failed(failure);
         if self.failure.replace(failure) == Some(failure) {
             return;
         }
@@ -291,20 +308,16 @@ impl<T: PartialEq + Send + Sync + 'static> Feed<T> {
             tracing::info!(watch = self.name, reason, error, "watch broken");
         }
         self.sink.metrics.broken.set(1);
-        self.sink.health.send_if_modified(|health| {
-            let heard = health.hears();
-            if heard {
-                health.broken_since = Some(Instant::now());
-            }
-            heard
-        });
+        self.sink
+            .health
+            .send_if_modified(|health| health.broken(Instant::now()));
     }
 
     fn restore(&mut self) {
         self.timers.remove(&Timer::Settled);
         self.sink
             .health
-            .send_if_modified(|health| health.broken_since.take().is_some());
+            .send_if_modified(|health| health.restored(Instant::now()));
         self.sink.metrics.broken.set(0);
         if let Some(failure) = self.failure.take()
             && failure != Failure::Expired
