@@ -56,16 +56,24 @@ fn with_older(
 
 /// A derived schema says of every optional field that it may be null and what it is then. To the
 /// API server that is a difference between null and absent, and a default that it writes into
-/// objects. A title would only repeat the kind.
+/// objects. A title would only repeat the kind, and a description has the source's line breaks.
 fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for root in root_schemas(&mut crd) {
         visit(root, &|schema| {
             schema.nullable = None;
             schema.default = None;
             schema.title = None;
+            schema.description = schema.description.take().map(|text| unwrapped(&text));
         });
     }
     crd
+}
+
+fn unwrapped(text: &str) -> String {
+    let paragraphs = text
+        .split("\n\n")
+        .map(|paragraph| paragraph.replace('\n', " "));
+    paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
 fn root_schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {

@@ -94,8 +94,8 @@ const ADDRESS_RULE: &str = concat!(
     r" && int(self.substring(self.lastIndexOf(':') + 1)) <= 65535",
 );
 
-const ADDRESS_MESSAGE: &str =
-    "must be host:port with a DNS name, an IPv4 address or a bracketed IPv6 address as the host";
+const ADDRESS_MESSAGE: &str = "must be host:port, where the host is a DNS name, an IPv4 address or \
+                               an IPv6 address in brackets, and the port is 1 to 65535";
 
 /// PEM certificates. What is in them is checked by the gateway, which says so in a condition.
 pub(crate) fn ca_bundle(_: &mut SchemaGenerator) -> Schema {
