@@ -71,8 +71,9 @@ engine_down() {
     kill "$pid"
     timeout 60 tail --pid "$pid" -f /dev/null || fail "dockerd ($pid) does not stop"
   fi
-  # The engine leaves its parent cgroup behind, empty.
+  # What the engine leaves behind, empty.
   find /sys/fs/cgroup -depth -type d -path "*/$engine_cgroup*" -exec rmdir {} + 2>/dev/null || true
+  rmdir /run/docker/plugins /run/docker /run/containerd/s /run/containerd 2>/dev/null || true
   rm -rf "$engine_dir"
 }
 
@@ -82,3 +83,11 @@ network_up() {
 
 has_image() { docker image inspect "$1" >/dev/null 2>&1; }
 image_megabytes() { echo $((($(docker image inspect -f '{{.Size}}' "$1") + 524288) / 1048576)); }
+
+# Images that a newer one has taken the place of. One that a container runs from stays.
+remove_other_images() { # IMAGE
+  local image
+  for image in $(docker images --format '{{.Repository}}:{{.Tag}}' "${1%:*}"); do
+    [[ $image == "$1" ]] || docker image rm "$image" >/dev/null 2>&1 || true
+  done
+}

@@ -67,6 +67,7 @@ make_node_image() {
   # The signal that systemd takes for a shutdown. Older engines' import does not know the word.
   printf 'FROM %s\nSTOPSIGNAL SIGRTMIN+3\n' "$node_image-root" | DOCKER_BUILDKIT=0 docker build --quiet --tag "$node_image" - >/dev/null 2>&1
   docker image rm "$node_image-root" >/dev/null
+  remove_other_images "$node_image"
   rm -rf "$work"
   say "made $node_image in $((SECONDS - began)) s, $(image_megabytes "$node_image") MB"
 }

@@ -52,6 +52,7 @@ tombolo_images_up() { # amd64|arm64
         -c 'USER 65532:65532' -c "ENTRYPOINT [\"/$program\"]" - "$image" >/dev/null
       rm -rf "$work"
     fi
+    remove_other_images "$image"
     say "image $image, $(image_megabytes "$image") MB"
   done
 }

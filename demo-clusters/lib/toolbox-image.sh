@@ -37,5 +37,6 @@ toolbox_image_up() {
   tar -C "$root" -c . | docker import -c "$path" -c 'CMD ["/bin/sh"]' - "${toolbox_aliases[0]}" >/dev/null
   tar -C "$root" -c . | docker import -c "$path" -c 'ENTRYPOINT ["/usr/bin/socat"]' - "${toolbox_aliases[1]}" >/dev/null
   rm -rf "$work"
+  remove_other_images "$image"
   say "made $image, $(image_megabytes "$image") MB"
 }
