@@ -43,5 +43,5 @@ debian_node_root() {
 }
 
 debian_toolbox_root() {
-  debian_root toolbox extract base-files,dash,coreutils,grep,sed,mawk,procps,curl,bind9-dnsutils,netcat-openbsd,socat,iproute2,libcap2-bin
+  debian_root toolbox extract base-files,bash,dash,coreutils,grep,sed,mawk,procps,curl,bind9-dnsutils,netcat-openbsd,socat,iproute2,libcap2-bin
 }
