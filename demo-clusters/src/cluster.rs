@@ -110,13 +110,25 @@ impl Cluster {
         self.apply_in("default", yaml).await
     }
 
-    /// `kubectl apply` of this YAML in a namespace.
+    /// `kubectl apply --server-side` of this YAML in a namespace: two tests may apply the same at once.
     ///
     /// # Errors
     /// If the API server refuses it.
     pub async fn apply_in(&self, namespace: &str, yaml: &str) -> Result<()> {
         self.kubectl
-            .output(&["-n", namespace, "apply", "-f", "-"], Some(yaml), LIMIT)
+            .output(
+                &[
+                    "-n",
+                    namespace,
+                    "apply",
+                    "--server-side",
+                    "--force-conflicts",
+                    "-f",
+                    "-",
+                ],
+                Some(yaml),
+                LIMIT,
+            )
             .await
             .with_context(|| format!("apply in {}:\n{yaml}", self.name))?;
         Ok(())

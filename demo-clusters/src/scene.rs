@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use futures::future::try_join_all;
+use tombolo_crds::mcs::ServiceExport;
 
 use crate::cluster::Cluster;
 use crate::demo::Demo;
@@ -32,6 +33,7 @@ impl Scene {
         let demo = Demo::load().await?;
         let namespace = format!("e2e-{subject}-{:x}", now_ms() / 100 % 0x1_0000_0000);
         let scene = Self { demo, namespace };
+        try_join_all(scene.demo.clusters().iter().map(make_ballast)).await?;
         try_join_all(
             scene
                 .demo
@@ -174,6 +176,33 @@ impl Scene {
         }
         Ok(())
     }
+}
+
+/// Exports that no test touches, so that the few that a test withdraws are never "a large part at
+/// once", which importing clusters would hold back.
+async fn make_ballast(cluster: &Cluster) -> Result<()> {
+    const NAME: &str = "e2e-ballast";
+    let exports = cluster.api::<ServiceExport>(NAME);
+    if exports
+        .get_opt("ballast-39")
+        .await
+        .is_ok_and(|found| found.is_some())
+    {
+        return Ok(());
+    }
+    cluster
+        .apply(&format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAME}}}}}"
+        ))
+        .await?;
+    let each = (0..40).map(|number| {
+        let name = format!("ballast-{number:02}");
+        let service = workload::service(&name, &[("http", 80, 8080)]);
+        format!("{service}---{}", workload::export(&name))
+    });
+    cluster
+        .apply_in(NAME, &each.collect::<Vec<_>>().join("---"))
+        .await
 }
 
 /// Milliseconds since the epoch; pods on this machine tell the same.

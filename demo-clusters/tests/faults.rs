@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tombolo_crds::mcs::ServiceImport;
 use tombolo_crds::{ClusterExport, Peer, well_known};
@@ -119,13 +120,18 @@ async fn programs_restart_without_an_outage() -> Result<()> {
 
 /// Runs `check` while the operator of `cluster` may do nothing at all.
 async fn without_rights<T>(cluster: &Cluster, check: impl Future<Output = Result<T>>) -> Result<T> {
-    let binding = ["clusterrolebinding", "tombolo-operator"];
-    let saved = cluster
-        .kubectl(&["get", binding[0], binding[1], "-o", "yaml"])
-        .await?;
-    cluster.kubectl(&["delete", binding[0], binding[1]]).await?;
+    const NAME: &str = "tombolo-operator";
+    let bindings = cluster.all::<ClusterRoleBinding>();
+    let mut saved = bindings.get(NAME).await?;
+    saved.metadata = ObjectMeta {
+        name: saved.metadata.name,
+        labels: saved.metadata.labels,
+        annotations: saved.metadata.annotations,
+        ..ObjectMeta::default()
+    };
+    bindings.delete(NAME, &DeleteParams::default()).await?;
     let result = check.await;
-    cluster.apply(&saved).await?;
+    bindings.create(&PostParams::default(), &saved).await?;
     result
 }
 
