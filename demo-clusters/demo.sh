@@ -116,11 +116,9 @@ END
 
 cmd_show() {
   PATH=$state/bin:$PATH
-  local clusters=()
-  engine_find || fail 'no clusters are up'
-  # The exporter first, as up had it.
-  mapfile -t clusters < <(made_clusters)
-  sample_show "${clusters[@]}"
+  local exporter importer
+  read -r exporter importer <"$state/sample" || fail "no sample is up: '$0 up' makes one"
+  sample_show "$exporter" "$importer"
 }
 
 cmd_images() {
@@ -173,7 +171,9 @@ cmd_down() {
   PATH=$state/bin:$PATH
   # An engine that died still has the clusters in its data: only it can remove them.
   if engine_is_own && ! engine_find; then engine_up; fi
-  if engine_find; then
+  if ! engine_find; then
+    [[ -z $(made_clusters) ]] || fail 'docker, which has the clusters, does not answer'
+  else
     clusters_down
     if $with_cache; then
       for image in $(docker images --format '{{.Repository}}:{{.Tag}}' | grep -E '^tombolo-(node|toolbox|operator|gateway|dns):') "${toolbox_aliases[@]}"; do
@@ -183,8 +183,13 @@ cmd_down() {
   fi
   engine_down
   restore_inotify_limit
-  rm -rf "$state"
-  if $with_cache; then rm -rf "$cache"; fi
+  # By name: both folders may be ones that somebody chose, with other things in them.
+  (cd "$state" && rm -rf bin clusters log image.new toolbox.new kubeconfig kubeconfig.lock sample inotify-instances lock)
+  rmdir --ignore-fail-on-non-empty "$state"
+  if $with_cache && [[ -e $cache ]]; then
+    (cd "$cache" && rm -rf bin debian docker node.new)
+    rmdir --ignore-fail-on-non-empty "$cache"
+  fi
   say 'all is down'
 }
 

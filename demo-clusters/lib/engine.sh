@@ -8,13 +8,15 @@ engine_socket=$engine_dir/docker.sock
 engine_data=$cache/docker
 engine_cgroup=tombolo-demo
 
-# The process, if it is still the one that was started: its number may have been given to another since.
-own_engine_pid() {
+# The process of a file, if it is still the one that was started: its number may have been given to another since.
+engine_process() { # PID-FILE CONFIGURATION-FILE
   local pid
-  pid=$(cat "$engine_dir/dockerd.pid" 2>/dev/null) || return 1
-  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "--config-file $engine_dir/daemon.json" || return 1
+  pid=$(cat "$1" 2>/dev/null) || return 1
+  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$2" || return 1
   echo "$pid"
 }
+
+own_engine_pid() { engine_process "$engine_dir/dockerd.pid" "$engine_dir/daemon.json"; }
 
 # Finds the engine that runs, without starting any.
 engine_find() {
@@ -33,7 +35,10 @@ engine_up() {
   say 'starting a docker engine for the demo'
   require_packages docker.io jq
   mkdir -p "$engine_dir" "$engine_data"
-  rm -f "$engine_dir/dockerd.pid" "$engine_dir/exec/containerd/containerd.pid"
+  # Of processes that are no more, whose numbers dockerd would take for theirs. A containerd that outlived its dockerd is used again.
+  rm -f "$engine_dir/dockerd.pid"
+  engine_process "$engine_dir/exec/containerd/containerd.pid" "$engine_dir/exec/containerd/containerd.toml" >/dev/null ||
+    rm -f "$engine_dir/exec/containerd/containerd.pid"
   install -m 755 "$demo_dir/lib/runc-without-sys-resource" "$engine_dir/"
   local runtime=runc
   if (((0x$(awk '$1 == "CapBnd:" { print $2 }' /proc/self/status) >> 24 & 1) == 0)); then

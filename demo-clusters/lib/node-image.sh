@@ -10,7 +10,8 @@ kind_module() { (cd "$demo_dir/binaries/kind" && GOFLAGS=-mod=readonly go mod do
 made_node_image() {
   echo "tombolo-node:$({
     for name in "${node_programs[@]}"; do program_path "$name"; done
-    cat "$demo_dir"/lib/{node-image,debian}.sh "$demo_dir/binaries/kind/go.sum"
+    cat "$demo_dir/lib/node-image.sh" "$demo_dir/binaries/kind/go.sum"
+    declare -f debian_root debian_node_root
   } | hash_of)"
 }
 

@@ -11,6 +11,7 @@ sample_up() { # CLUSTER...
   sample_apply "$importer" client.yaml
   quietly sample-hello k "$exporter" -n demo rollout status deployment/hello --timeout 120s
   quietly sample-client k "$importer" -n demo wait pod/client --for condition=Ready --timeout 120s
+  echo "$exporter $importer" >"$state/sample"
   wait_for 60 "the name $sample_name in $importer" sample_resolves "$importer"
 }
 

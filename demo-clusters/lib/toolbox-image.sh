@@ -2,7 +2,11 @@
 # The image of the sample's and the tests' pods: agnhost, and what one looks around a network with.
 
 toolbox_image() {
-  echo "tombolo-toolbox:$({ program_path agnhost; cat "$demo_dir/lib/debian.sh" "$demo_dir/lib/toolbox-image.sh"; } | hash_of)"
+  echo "tombolo-toolbox:$({
+    program_path agnhost
+    cat "$demo_dir/lib/toolbox-image.sh"
+    declare -f debian_root debian_toolbox_root
+  } | hash_of)"
 }
 
 # The names under which the MCS-API's conformance tests ask for such tools, with the entrypoint that each must have.
