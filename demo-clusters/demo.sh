@@ -60,6 +60,7 @@ trap 'exit 130' INT TERM
 cluster_names() { # N|A,B,…
   local names=(east west north south)
   case $1 in
+    *[!a-z0-9,-]* | '') fail "no names of clusters: '$1'" ;;
     *[!0-9]*) tr ',' ' ' <<<"$1" ;;
     [2-4]) echo "${names[@]:0:$1}" ;;
     *) fail '--clusters takes a number from 2 to 4, or names: --clusters east,west,north' ;;

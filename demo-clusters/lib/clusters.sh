@@ -63,7 +63,8 @@ cluster_up() {
   kind_config >"$dir/kind.yaml"
   quietly "create-$cluster" kind_here create cluster --name "$cluster" --image "$node_image" --config "$dir/kind.yaml" \
     --kubeconfig "$dir/kubeconfig" --wait 180s
-  # kind's wait is for the node. What the first pod needs comes some seconds later.
+  # kind's wait is for the node. What the first pod needs comes some seconds later; there is something to do meanwhile.
+  load_images "$cluster" "$(toolbox_image)" "${toolbox_aliases[@]}"
   wait_for 120 "the default service account in $cluster" kubectl --kubeconfig "$dir/kubeconfig" -n default get serviceaccount default
   quietly "coredns-$cluster" kubectl --kubeconfig "$dir/kubeconfig" -n kube-system rollout status deployment/coredns --timeout 180s
   touch "$dir/made"
