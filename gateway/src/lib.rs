@@ -14,10 +14,25 @@
 //! * only ready endpoints of exported services are dialled, whatever an EndpointSlice says;
 //! * nothing that a peer or a user sends stops anything but itself.
 
+mod args;
+pub mod control;
+pub mod copies;
+pub mod data_plane;
 pub mod endpoints;
+pub mod heartbeat;
+pub mod link_metrics;
+pub mod listeners;
+pub mod metrics;
 pub mod peer_status;
 pub mod peers;
 pub mod pods;
 pub mod projection;
 pub mod routes;
+mod run;
 pub mod service;
+pub mod splice;
+#[cfg(test)]
+mod testing;
+pub mod world;
+
+pub use args::Args;

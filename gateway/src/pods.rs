@@ -30,6 +30,7 @@ pub struct PodRecord {
 pub struct Pods {
     by_address: HashMap<IpAddr, Holder>,
     nodes: HashSet<IpAddr>,
+    gateways: HashMap<String, u32>,
 }
 
 #[derive(Debug)]
@@ -47,6 +48,9 @@ impl Pods {
         let mut index = Self::default();
         for pod in pods {
             index.nodes.extend(&pod.node_addresses);
+            if pod.gateway {
+                *index.gateways.entry(pod.namespace.clone()).or_default() += 1;
+            }
             for address in &pod.addresses {
                 index
                     .by_address
@@ -81,6 +85,12 @@ impl Pods {
             Some(Holder::One(pod)) => fits(pod),
             Some(Holder::Several(pods)) => pods.iter().all(|pod| fits(pod)),
         }
+    }
+
+    /// How many gateways there are in `namespace`.
+    #[must_use]
+    pub fn gateways(&self, namespace: &str) -> u32 {
+        self.gateways.get(namespace).copied().unwrap_or(0)
     }
 
     /// Whether `address` is a node's or a gateway's.
@@ -156,6 +166,22 @@ mod tests {
             assert!(!pods.is_plain_pod_of("demo", ip(ADDRESS)));
             assert!(pods.is_node_or_gateway(ip(ADDRESS)));
         }
+    }
+
+    #[test]
+    fn counts_the_gateways_of_a_namespace() {
+        let gateway = PodRecord {
+            gateway: true,
+            ..pod("tombolo-system", "gateway-a")
+        };
+        let pods = build([
+            gateway,
+            pod("tombolo-system", "operator"),
+            pod("demo", "web-0"),
+        ]);
+
+        assert_eq!(pods.gateways("tombolo-system"), 1);
+        assert_eq!(pods.gateways("demo"), 0);
     }
 
     #[test]

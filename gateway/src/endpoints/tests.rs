@@ -1,8 +1,6 @@
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use tombolo_crds::mcs::{ServiceImportType, ServicePort};
-
 use super::*;
 use crate::pods::PodRecord;
+use crate::testing::export_of;
 
 #[test]
 fn takes_ready_endpoints_in_turn() {
@@ -181,7 +179,7 @@ struct World {
 impl Default for World {
     fn default() -> Self {
         Self {
-            exports: vec![export()],
+            exports: vec![export_of("east", "demo", "web")],
             slices: vec![Slice {
                 service: ServiceName::new("demo", "web"),
                 ports: vec![slice_port("http", Some(8080))],
@@ -250,28 +248,4 @@ fn slice_port(name: &str, port: Option<u16>) -> SlicePort {
 
 fn ip(address: &str) -> IpAddr {
     address.parse().unwrap()
-}
-
-fn export() -> ClusterExportSpec {
-    ClusterExportSpec {
-        cluster: "east".to_owned(),
-        namespace: "demo".to_owned(),
-        name: "web".to_owned(),
-        created_at: Time("2026-01-01T00:00:00Z".parse().unwrap()),
-        type_: ServiceImportType::ClusterSetIP,
-        ports: vec![ServicePort {
-            name: Some("http".to_owned()),
-            protocol: "TCP".to_owned(),
-            app_protocol: None,
-            port: 80,
-        }],
-        session_affinity: None,
-        session_affinity_config: None,
-        internal_traffic_policy: None,
-        traffic_distribution: None,
-        ip_families: vec!["IPv4".to_owned()],
-        exported_labels: std::collections::BTreeMap::new(),
-        exported_annotations: std::collections::BTreeMap::new(),
-        ready: true,
-    }
 }

@@ -1,6 +1,5 @@
-use tombolo_crds::mcs::{ServiceImportType, ServicePort};
-
 use super::*;
+use crate::testing::export_of;
 
 #[test]
 fn takes_linked_clusters_in_turn_and_the_others_as_retries() {
@@ -164,27 +163,5 @@ fn other_export() -> ClusterExportSpec {
 }
 
 fn export(cluster: &str) -> ClusterExportSpec {
-    ClusterExportSpec {
-        cluster: cluster.to_owned(),
-        namespace: "demo".to_owned(),
-        name: "web".to_owned(),
-        created_at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
-            "2026-01-01T00:00:00Z".parse().unwrap(),
-        ),
-        type_: ServiceImportType::ClusterSetIP,
-        ports: vec![ServicePort {
-            name: Some("http".to_owned()),
-            protocol: "TCP".to_owned(),
-            app_protocol: None,
-            port: 80,
-        }],
-        session_affinity: None,
-        session_affinity_config: None,
-        internal_traffic_policy: None,
-        traffic_distribution: None,
-        ip_families: vec!["IPv4".to_owned()],
-        exported_labels: BTreeMap::new(),
-        exported_annotations: BTreeMap::new(),
-        ready: true,
-    }
+    export_of(cluster, "demo", "web")
 }

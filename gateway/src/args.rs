@@ -1,0 +1,104 @@
+//! The gateway's flags.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use tombolo_crds::well_known::LINK_PORT;
+use tombolo_runtime::RuntimeArgs;
+
+/// Carries connections and catalogs between this cluster and its peers
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "tombolo-gateway", version)]
+pub struct Args {
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+
+    /// Directory with tls.crt and tls.key, the certificate that the operator issued
+    #[arg(
+        long,
+        env = "TOMBOLO_IDENTITY_DIR",
+        default_value = "/etc/tombolo/identity"
+    )]
+    pub(crate) identity_dir: PathBuf,
+
+    /// UDP address for links from other clusters
+    #[arg(long, env = "TOMBOLO_LINK_ADDRESS", default_value_t = SocketAddr::new(
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED), LINK_PORT,
+    ))]
+    pub(crate) link_address: SocketAddr,
+
+    /// Address on which clients of imports are accepted
+    #[arg(long, env = "TOMBOLO_IMPORT_ADDRESS", default_value_t = Ipv6Addr::UNSPECIFIED.into())]
+    pub(crate) import_address: IpAddr,
+
+    /// Ranges in which endpoints of exported services need not be pods of the service's namespace
+    #[arg(long, env = "TOMBOLO_ALLOWED_ENDPOINT_CIDRS", value_delimiter = ',')]
+    pub(crate) allowed_endpoint_cidrs: Vec<IpNet>,
+
+    /// Which congestion controller the links use
+    #[arg(long, env = "TOMBOLO_CONGESTION", value_enum, default_value_t = Congestion::Cubic)]
+    pub(crate) congestion: Congestion,
+
+    /// Threads that carry connections [default: the CPUs that this process may use]
+    #[arg(long, env = "TOMBOLO_WORKERS")]
+    pub(crate) workers: Option<NonZeroUsize>,
+
+    /// This pod's address, which is never dialled
+    #[arg(long, env = "POD_IP")]
+    pub(crate) pod_ip: Option<IpAddr>,
+
+    /// Address of the API server's Service, which is never dialled
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
+    pub(crate) api_server: Option<String>,
+}
+
+/// A congestion controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Congestion {
+    /// RFC 9438
+    Cubic,
+    /// Holds its rate where packets are lost for other reasons than congestion
+    Bbr,
+}
+
+impl From<Congestion> for tombolo_link::Congestion {
+    fn from(congestion: Congestion) -> Self {
+        match congestion {
+            Congestion::Cubic => Self::Cubic,
+            Congestion::Bbr => Self::Bbr,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_need_no_flag() {
+        let args = Args::parse_from(["tombolo-gateway"]);
+
+        assert_eq!(args.link_address, "[::]:7843".parse().unwrap());
+        assert!(args.import_address.is_unspecified());
+        assert!(args.allowed_endpoint_cidrs.is_empty());
+    }
+
+    #[test]
+    fn ranges_are_separated_by_commas() {
+        let flag = "--allowed-endpoint-cidrs=10.1.0.0/16,fd00::/8";
+        let args = Args::parse_from(["tombolo-gateway", flag]);
+
+        assert_eq!(args.allowed_endpoint_cidrs.len(), 2);
+        Args::try_parse_from(["tombolo-gateway", "--allowed-endpoint-cidrs=10.1.0.0/99"])
+            .unwrap_err();
+    }
+}

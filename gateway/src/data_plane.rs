@@ -1,0 +1,133 @@
+//! Carries connections: out for clients here, in for those of other clusters.
+//!
+//! ```text
+//! client ─ kube-proxy ─► near ═════ stream of a link ═════► far ─► endpoint
+//! ```
+
+mod far;
+mod near;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tombolo_link::{LinkStream, Links};
+use tombolo_runtime::tasks::Tasks;
+
+use crate::metrics::{DataPlaneMetrics, Direction, Flow, PeerLabels};
+use crate::splice::{self, Bytes};
+use crate::world::Snapshots;
+
+/// How long things may take, and how many there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections carried at a time, both ways together.
+    pub connections: usize,
+    /// From a client's being accepted to its being refused, if no cluster opens its connection.
+    pub open: Duration,
+    /// For one endpoint to answer a dial.
+    pub dial: Duration,
+}
+
+/// The data plane of one gateway.
+pub struct DataPlane {
+    links: Links,
+    own_cluster: Arc<str>,
+    snapshots: Arc<Snapshots>,
+    metrics: DataPlaneMetrics,
+    limits: Limits,
+    tasks: Tasks,
+    active: AtomicUsize,
+}
+
+/// One of the connections that [`Limits::connections`] allows.
+struct Admission<'a>(&'a AtomicUsize);
+
+// === impl Limits ===
+
+impl Limits {
+    /// For a process that may have so many files open: a connection has one, and some are needed
+    /// for the rest.
+    #[must_use]
+    pub fn for_open_files(files: u64) -> Self {
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
+        Self {
+            connections: files.saturating_sub(1024).max(files / 2),
+            // Longer than an answer of the far side that had to try every endpoint.
+            open: Duration::from_secs(10),
+            // A lost SYN is sent again after one second.
+            dial: Duration::from_millis(2500),
+        }
+    }
+}
+
+// === impl DataPlane ===
+
+impl DataPlane {
+    /// Carries what `snapshots` say over `links`, in `tasks` of the data plane's runtime.
+    #[must_use]
+    pub fn new(
+        links: Links,
+        snapshots: Arc<Snapshots>,
+        metrics: DataPlaneMetrics,
+        limits: Limits,
+        tasks: Tasks,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            own_cluster: Arc::from(links.cluster()),
+            links,
+            snapshots,
+            metrics,
+            limits,
+            tasks,
+            active: AtomicUsize::new(0),
+        })
+    }
+
+    /// Connections that are open, or being opened.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    fn admit(&self) -> Option<Admission<'_>> {
+        if self.active.fetch_add(1, Ordering::Relaxed) < self.limits.connections {
+            return Some(Admission(&self.active));
+        }
+        self.active.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+
+    async fn splice(
+        &self,
+        direction: Direction,
+        cluster: &str,
+        tcp: TcpStream,
+        stream: LinkStream,
+    ) {
+        let labels = PeerLabels {
+            direction,
+            cluster: cluster.to_owned(),
+        };
+        self.metrics.opened.get_or_create(&labels).inc();
+        let bytes = Bytes {
+            sent: self.metrics.bytes_of(Flow::Sent, cluster),
+            received: self.metrics.bytes_of(Flow::Received, cluster),
+        };
+        let active = self.metrics.active.get_or_create_owned(&labels);
+        active.inc();
+        let end = splice::splice(tcp, stream, &bytes).await;
+        active.dec();
+        self.metrics.close(direction, end.reason());
+        tracing::trace!(?direction, cluster, end = end.reason(), "closed");
+    }
+}
+
+// === impl Admission ===
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,122 @@
+//! For a client here: find the cluster, open a stream to it, and only then take the client's bytes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::time;
+use tombolo_link::{Connect, LinkStream, OpenError, Protocol, Source};
+
+use super::DataPlane;
+use crate::metrics::Direction;
+use crate::routes::NoRoute;
+use crate::splice;
+
+/// Why a client's connection was not opened.
+#[derive(Debug, thiserror::Error)]
+enum NotOpened {
+    #[error(transparent)]
+    NoRoute(#[from] NoRoute),
+    /// What the last cluster that was asked answered.
+    #[error("{cluster}: {error}")]
+    Open { cluster: Arc<str>, error: OpenError },
+    #[error("no answer in time")]
+    Timeout,
+}
+
+// === impl NotOpened ===
+
+impl NotOpened {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::NoRoute(error) => error.reason(),
+            Self::Open { error, .. } => error.reason(),
+            Self::Timeout => "Timeout",
+        }
+    }
+}
+
+// === impl DataPlane ===
+
+impl DataPlane {
+    /// Carries a client that was accepted on an import's port.
+    pub fn accept(self: &Arc<Self>, port: u16, client: TcpStream, address: SocketAddr) {
+        let this = Arc::clone(self);
+        drop(self.tasks.spawn("outbound", async move {
+            this.carry(port, client, address).await
+        }));
+    }
+
+    async fn carry(&self, port: u16, client: TcpStream, address: SocketAddr) {
+        let Some(_admission) = self.admit() else {
+            self.metrics.refuse(Direction::Outbound, "Overloaded");
+            splice::reset(client);
+            return;
+        };
+        splice::prepare(&client);
+        let opened = time::timeout(self.limits.open, self.open(port, address)).await;
+        match opened.unwrap_or(Err(NotOpened::Timeout)) {
+            Ok((cluster, stream)) => {
+                self.splice(Direction::Outbound, &cluster, client, stream)
+                    .await;
+            }
+            Err(error) => {
+                self.metrics.refuse(Direction::Outbound, error.reason());
+                tracing::debug!(port, client = %address, %error, "refused");
+                splice::reset(client);
+            }
+        }
+    }
+
+    // The link itself goes on to another connection to the same cluster if one is lost or about to
+    // end; here another cluster is asked.
+    async fn open(
+        &self,
+        port: u16,
+        client: SocketAddr,
+    ) -> Result<(Arc<str>, LinkStream), NotOpened> {
+        let (candidates, connect) = {
+            let routes = self.snapshots.routes.load();
+            let route = routes.get(port)?;
+            let status = self.links.status();
+            let status = status.borrow();
+            let candidates = route.candidates(|cluster| {
+                status.get(cluster).is_some_and(|peer| peer.is_connected())
+            })?;
+            let connect = Connect {
+                service: route.import.clone(),
+                protocol: Protocol::Tcp,
+                port: route.port,
+                source: self.source(client),
+                path: Vec::new(),
+                traceparent: String::new(),
+            };
+            (candidates, connect)
+        };
+        let mut last = NotOpened::NoRoute(NoRoute::NotLinked);
+        for cluster in candidates {
+            match self.links.open(&cluster, &connect).await {
+                Ok(stream) => return Ok((cluster, stream)),
+                Err(error) => {
+                    tracing::debug!(%cluster, %error, "not opened");
+                    last = NotOpened::Open { cluster, error };
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn source(&self, client: SocketAddr) -> Source {
+        let endpoints = self.snapshots.endpoints.load();
+        let Some(pod) = endpoints.pods().source(client.ip()) else {
+            return Source::default();
+        };
+        Source {
+            cluster: self.own_cluster.to_string(),
+            namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            service_account: pod.service_account.clone(),
+            address: Some(client),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Objects that many tests begin with.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tombolo_crds::ClusterExportSpec;
+use tombolo_crds::mcs::{ServiceImportType, ServicePort};
+
+/// A ready export with the TCP port 80, named `http`.
+pub(crate) fn export_of(cluster: &str, namespace: &str, name: &str) -> ClusterExportSpec {
+    ClusterExportSpec {
+        cluster: cluster.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        created_at: Time("2026-01-01T00:00:00Z".parse().unwrap()),
+        type_: ServiceImportType::ClusterSetIP,
+        ports: vec![ServicePort {
+            name: Some("http".to_owned()),
+            protocol: "TCP".to_owned(),
+            app_protocol: None,
+            port: 80,
+        }],
+        session_affinity: None,
+        session_affinity_config: None,
+        internal_traffic_policy: None,
+        traffic_distribution: None,
+        ip_families: vec!["IPv4".to_owned()],
+        exported_labels: BTreeMap::new(),
+        exported_annotations: BTreeMap::new(),
+        ready: true,
+    }
+}

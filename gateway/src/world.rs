@@ -1,0 +1,228 @@
+//! What the watches have told, and the snapshots that follow from it.
+//!
+//! ```text
+//! watch ─► Table ─┐ (changed)
+//! watch ─► Table ─┼──────────► World::refresh ─► Snapshots ─► data plane
+//! watch ─► Table ─┘
+//! ```
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tombolo_catalog::ServiceName;
+use tombolo_crds::ClusterExportSpec;
+use tombolo_runtime::watch::{Index, Key};
+
+use crate::endpoints::{Endpoints, Guard, Slice};
+use crate::pods::{PodRecord, Pods};
+use crate::routes::{DerivedService, Routes};
+
+/// What the data plane reads: swapped whole, never locked.
+#[derive(Debug, Default)]
+pub struct Snapshots {
+    /// Near side.
+    pub routes: ArcSwap<Routes>,
+    /// Far side, and the pods.
+    pub endpoints: ArcSwap<Endpoints>,
+}
+
+/// The objects of one kind as last told.
+#[derive(Debug)]
+pub struct Table<T> {
+    objects: BTreeMap<Key, Arc<T>>,
+    version: u64,
+    changed: watch::Sender<()>,
+}
+
+/// A [`Table`] that a watch feeds and others read.
+pub type SharedTable<T> = Arc<Mutex<Table<T>>>;
+
+/// All that the data plane follows from.
+#[derive(Debug)]
+pub struct World {
+    own_cluster: String,
+    guard: Guard,
+    changed: watch::Sender<()>,
+    snapshots: Arc<Snapshots>,
+    built: Mutex<Built>,
+    /// Derived Services.
+    pub services: SharedTable<DerivedService>,
+    /// ClusterExports of all clusters, our own too.
+    pub exports: SharedTable<ClusterExportSpec>,
+    /// EndpointSlices.
+    pub slices: SharedTable<Slice>,
+    /// Pods.
+    pub pods: SharedTable<PodRecord>,
+}
+
+/// Of which versions the present snapshots are.
+#[derive(Debug, Default)]
+struct Built {
+    services: u64,
+    exports: u64,
+    slices: u64,
+    pods: u64,
+    pods_index: Arc<Pods>,
+}
+
+// === impl Table ===
+
+impl<T> Table<T> {
+    /// An empty table that tells `changed` of each change.
+    #[must_use]
+    pub fn new(changed: watch::Sender<()>) -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            version: 0,
+            changed,
+        }
+    }
+
+    /// The objects by key.
+    #[must_use]
+    pub fn objects(&self) -> &BTreeMap<Key, Arc<T>> {
+        &self.objects
+    }
+
+    /// The objects.
+    #[must_use]
+    pub fn values(&self) -> Vec<Arc<T>> {
+        self.objects.values().cloned().collect()
+    }
+
+    /// Grows with each change.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn touch(&mut self) {
+        self.version += 1;
+        self.changed.send_replace(());
+    }
+}
+
+impl<T: Send + Sync + 'static> Index<T> for Table<T> {
+    fn apply(&mut self, key: &Key, value: &Arc<T>) {
+        self.objects.insert(key.clone(), Arc::clone(value));
+        self.touch();
+    }
+
+    fn delete(&mut self, key: &Key) {
+        self.objects.remove(key);
+        self.touch();
+    }
+
+    fn reset(&mut self, all: &BTreeMap<Key, Arc<T>>) {
+        self.objects.clone_from(all);
+        self.touch();
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// Knows nothing yet. Endpoints in `allowed` may be dialled without being pods; `never` ones
+    /// may not in any case (this gateway, the API server's service address).
+    #[must_use]
+    pub fn new(own_cluster: &str, allowed: Vec<IpNet>, never: HashSet<IpAddr>) -> Self {
+        let changed = watch::Sender::new(());
+        Self {
+            own_cluster: own_cluster.to_owned(),
+            guard: Guard { allowed, never },
+            snapshots: Arc::default(),
+            built: Mutex::default(),
+            services: shared(&changed),
+            exports: shared(&changed),
+            slices: shared(&changed),
+            pods: shared(&changed),
+            changed,
+        }
+    }
+
+    /// What the data plane reads.
+    #[must_use]
+    pub fn snapshots(&self) -> &Arc<Snapshots> {
+        &self.snapshots
+    }
+
+    /// One more table of which [`World::changes`] tells.
+    #[must_use]
+    pub fn table<T>(&self) -> SharedTable<T> {
+        shared(&self.changed)
+    }
+
+    /// Tells of each change of any table.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Makes new snapshots of what has changed.
+    pub fn refresh(&self) {
+        // Held throughout, so that of two refreshes the later one is the last to be stored.
+        let mut built = self.built.lock();
+        let services_changed = is_news(&self.services, &mut built.services);
+        let exports_changed = is_news(&self.exports, &mut built.exports);
+        let slices_changed = is_news(&self.slices, &mut built.slices);
+        let pods_changed = is_news(&self.pods, &mut built.pods);
+        if !(services_changed || exports_changed || slices_changed || pods_changed) {
+            return;
+        }
+
+        let services = self.services.lock().values();
+        let exports = self.exports.lock().values();
+        if services_changed || exports_changed {
+            let routes = Routes::build(
+                &self.own_cluster,
+                services.iter().map(AsRef::as_ref),
+                exports.iter().map(AsRef::as_ref),
+                &self.snapshots.routes.load(),
+            );
+            self.snapshots.routes.store(Arc::new(routes));
+        }
+
+        if pods_changed {
+            built.pods_index = Arc::new(Pods::build(self.pods.lock().values()));
+        }
+        let slices = self.slices.lock().values();
+        let own = exports.iter().map(AsRef::as_ref);
+        let endpoints = Endpoints::build(
+            own.filter(|export: &&ClusterExportSpec| export.cluster == self.own_cluster),
+            slices.iter().map(AsRef::as_ref),
+            Arc::clone(&built.pods_index),
+            self.guard(&services, &slices),
+            &self.snapshots.endpoints.load(),
+        );
+        self.snapshots.endpoints.store(Arc::new(endpoints));
+    }
+
+    fn guard(&self, services: &[Arc<DerivedService>], slices: &[Arc<Slice>]) -> Guard {
+        let mut guard = self.guard.clone();
+        guard
+            .never
+            .extend(services.iter().flat_map(|service| &service.addresses));
+        // The API server writes its own addresses here, and nobody else may.
+        let api_server = ServiceName::new("default", "kubernetes");
+        let of_api_server = slices.iter().filter(|slice| slice.service == api_server);
+        guard
+            .never
+            .extend(of_api_server.flat_map(|slice| &slice.ready));
+        guard
+    }
+}
+
+// Objects read after this may be newer still: then they are news again, and built twice.
+fn is_news<T>(table: &SharedTable<T>, built: &mut u64) -> bool {
+    let version = table.lock().version;
+    std::mem::replace(built, version) != version
+}
+
+fn shared<T>(changed: &watch::Sender<()>) -> SharedTable<T> {
+    Arc::new(Mutex::new(Table::new(changed.clone())))
+}
