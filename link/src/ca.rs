@@ -195,6 +195,12 @@ pub fn needs_renewal(certificate_pem: &str, now: SystemTime) -> bool {
     now >= not_before + (not_after - not_before) / 2
 }
 
+/// When a certificate ends, in seconds since 1970; `None` if it cannot be read.
+#[must_use]
+pub fn expiry(certificate_pem: &str) -> Option<i64> {
+    validity(certificate_pem).map(|(_, not_after)| not_after)
+}
+
 /// Whether a gateway certificate was issued by the CA with this certificate, in its present form:
 /// false after the CA was replaced, or the cluster got another ID.
 #[must_use]
