@@ -1,0 +1,63 @@
+//! TCP servers that stand for pods.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::site::fresh_address;
+
+/// A server at an address of its own, which does `serve` with each connection.
+pub(crate) async fn backend<S, F>(serve: S) -> SocketAddr
+where
+    S: Fn(TcpStream) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind((fresh_address(), 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = Arc::new(serve);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(serve(stream));
+        }
+    });
+    address
+}
+
+/// Says its name and closes.
+pub(crate) async fn named(name: &'static str) -> SocketAddr {
+    backend(move |mut stream| async move {
+        stream.write_all(name.as_bytes()).await.unwrap();
+    })
+    .await
+}
+
+/// Sends back what it gets, and its end.
+pub(crate) async fn echo() -> SocketAddr {
+    backend(|mut stream| async move {
+        let (mut read, mut write) = stream.split();
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+        let _ = write.shutdown().await;
+    })
+    .await
+}
+
+/// An address at which nobody listens.
+pub(crate) fn nobody() -> SocketAddr {
+    let listener = std::net::TcpListener::bind((fresh_address(), 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// What a server says that says something and closes.
+pub(crate) async fn fetch(address: SocketAddr) -> std::io::Result<String> {
+    let mut said = String::new();
+    let mut stream = TcpStream::connect(address).await?;
+    let reading = stream.read_to_string(&mut said);
+    tokio::time::timeout(Duration::from_secs(30), reading)
+        .await
+        .unwrap()?;
+    Ok(said)
+}

@@ -1,0 +1,301 @@
+//! A cluster's gateway without Kubernetes: its tables are filled by hand, its links and its TCP are
+//! real, on addresses of its own in 127.0.0.0/8.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, SystemTime};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{mpsc, watch};
+use tombolo_catalog::ServiceName;
+use tombolo_crds::ClusterExportSpec;
+use tombolo_crds::mcs::{ServiceImportType, ServicePort};
+use tombolo_gateway::data_plane::{DataPlane, Limits};
+use tombolo_gateway::endpoints::{Slice, SlicePort};
+use tombolo_gateway::listeners::Listeners;
+use tombolo_gateway::metrics::{DataPlaneMetrics, Direction, ReasonLabels};
+use tombolo_gateway::pods::PodRecord;
+use tombolo_gateway::routes::{DerivedPort, DerivedService};
+use tombolo_gateway::service::Protocol;
+use tombolo_gateway::world::World;
+use tombolo_link::ca::Ca;
+use tombolo_link::{CaBundle, IdentityFiles, Incoming, LinkConfig, Links, PeerConfig};
+use tombolo_runtime::tasks::Tasks;
+use tombolo_runtime::watch::{Index, Key};
+
+pub(crate) const NAMESPACE: &str = "demo";
+pub(crate) const PORT: u16 = 80;
+
+/// A cluster: its CA, and whatever replicas are started of it.
+pub(crate) struct Cluster {
+    pub(crate) name: &'static str,
+    ca: Ca,
+    identity: TempDir,
+}
+
+/// A gateway replica.
+pub(crate) struct Site {
+    pub(crate) links: Links,
+    pub(crate) metrics: DataPlaneMetrics,
+    pub(crate) address: Ipv4Addr,
+    cluster: &'static str,
+    world: World,
+    listeners: Listeners,
+    runtime: Runtime,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    pub(crate) fn new(name: &'static str) -> Self {
+        let ca = Ca::generate("prod", name, SystemTime::now()).unwrap();
+        let issued = ca
+            .issue_gateway(Duration::from_secs(3600), SystemTime::now())
+            .unwrap();
+        let identity = TempDir::new().unwrap();
+        std::fs::write(identity.path().join("tls.crt"), issued.certificate_pem).unwrap();
+        std::fs::write(identity.path().join("tls.key"), issued.key_pem).unwrap();
+        Self { name, ca, identity }
+    }
+
+    /// The links alone, for a test that is the data plane itself.
+    pub(crate) fn start_links(
+        &self,
+        replica: &str,
+        address: Ipv4Addr,
+        runtime: &Handle,
+    ) -> (Links, mpsc::Receiver<Incoming>) {
+        let (catalog, siblings) = (watch::channel(None).1, watch::channel(0).1);
+        let config = LinkConfig::new(SocketAddr::from((address, 0)), replica);
+        let path = self.identity.path();
+        let identity = IdentityFiles::new(path.join("tls.crt"), path.join("tls.key"));
+        let _guard = runtime.enter();
+        Links::start(config, identity, catalog, siblings).unwrap()
+    }
+
+    /// A replica with a data plane and threads of its own.
+    pub(crate) fn start(&self, replica: &str) -> Site {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let address = fresh_address();
+        let (links, incoming) = self.start_links(replica, address, runtime.handle());
+        let world = World::new(self.name, Vec::new(), HashSet::from([IpAddr::V4(address)]));
+        let tasks = Tasks::new(runtime.handle().clone());
+        let metrics = DataPlaneMetrics::default();
+        let data_plane = DataPlane::new(
+            links.clone(),
+            Arc::clone(world.snapshots()),
+            metrics.clone(),
+            Limits::for_open_files(65_536),
+            tasks.clone(),
+        );
+        drop(tasks.spawn_service("inbound", Arc::clone(&data_plane).serve(incoming)));
+        let accept = Arc::new(move |port, client, from| data_plane.accept(port, client, from));
+        let listeners = Listeners::new(address.into(), tasks, accept);
+        Site {
+            links,
+            metrics,
+            address,
+            cluster: self.name,
+            world,
+            listeners,
+            runtime,
+        }
+    }
+
+    pub(crate) fn peer(&self, addresses: &[SocketAddr]) -> PeerConfig {
+        PeerConfig {
+            cluster: self.name.to_owned(),
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+            bundle: CaBundle::parse(self.ca.certificate_pem()).unwrap(),
+        }
+    }
+}
+
+// === impl Site ===
+
+impl Site {
+    /// This cluster exports `service`, whose endpoints are the pods at `backends`.
+    pub(crate) fn export(&mut self, service: &str, backends: &[SocketAddr]) {
+        for backend in backends {
+            self.pod(backend.ip(), |_| {});
+        }
+        self.exported(self.cluster, service);
+        self.slices(service, backends);
+    }
+
+    /// The EndpointSlices of `service`: one for each port number.
+    pub(crate) fn slices(&mut self, service: &str, backends: &[SocketAddr]) {
+        let mut by_port: BTreeMap<u16, Vec<IpAddr>> = BTreeMap::new();
+        for backend in backends {
+            by_port
+                .entry(backend.port())
+                .or_default()
+                .push(backend.ip());
+        }
+        let slices = by_port.into_iter().map(|(port, ready)| Slice {
+            service: ServiceName::new(NAMESPACE, service),
+            ports: vec![SlicePort {
+                name: "http".to_owned(),
+                protocol: Protocol::Tcp,
+                port: Some(port),
+            }],
+            ready,
+        });
+        let keyed = slices
+            .enumerate()
+            .map(|(n, slice)| (key(&format!("{service}-{n}")), slice));
+        let slices = keyed.map(|(key, slice)| (key, Arc::new(slice))).collect();
+        self.world.slices.lock().reset(&slices);
+        self.world.refresh();
+    }
+
+    /// There is a pod at `address`, in the namespace of all services unless `change` says otherwise.
+    pub(crate) fn pod(&mut self, address: IpAddr, change: impl FnOnce(&mut PodRecord)) {
+        let mut pod = PodRecord {
+            namespace: NAMESPACE.to_owned(),
+            name: format!("pod-{}", address.to_string().replace('.', "-")),
+            service_account: "default".to_owned(),
+            addresses: vec![address],
+            node_addresses: Vec::new(),
+            host_network: false,
+            gateway: false,
+        };
+        change(&mut pod);
+        self.world
+            .pods
+            .lock()
+            .apply(&key(&pod.name.clone()), &Arc::new(pod));
+        self.world.refresh();
+    }
+
+    /// `cluster` exports `service`, as this cluster knows it.
+    pub(crate) fn exported(&mut self, cluster: &str, service: &str) {
+        let export = ClusterExportSpec {
+            cluster: cluster.to_owned(),
+            namespace: NAMESPACE.to_owned(),
+            name: service.to_owned(),
+            created_at: Time("2026-01-01T00:00:00Z".parse().unwrap()),
+            type_: ServiceImportType::ClusterSetIP,
+            ports: vec![ServicePort {
+                name: Some("http".to_owned()),
+                protocol: "TCP".to_owned(),
+                app_protocol: None,
+                port: PORT.into(),
+            }],
+            session_affinity: None,
+            session_affinity_config: None,
+            internal_traffic_policy: None,
+            traffic_distribution: None,
+            ip_families: vec!["IPv4".to_owned()],
+            exported_labels: BTreeMap::new(),
+            exported_annotations: BTreeMap::new(),
+            ready: true,
+        };
+        let key = key(&export.object_name());
+        self.world.exports.lock().apply(&key, &Arc::new(export));
+        self.world.refresh();
+    }
+
+    /// This cluster imports `service` from `clusters`; where its clients connect to.
+    pub(crate) fn import(&mut self, service: &str, clusters: &[&str]) -> SocketAddr {
+        for cluster in clusters {
+            self.exported(cluster, service);
+        }
+        // Allotted by the kernel here, by the operator in a cluster.
+        let free = std::net::TcpListener::bind((self.address, 0)).unwrap();
+        let gateway_port = free.local_addr().unwrap().port();
+        drop(free);
+        let derived = DerivedService {
+            import: ServiceName::new(NAMESPACE, service),
+            addresses: Vec::new(),
+            ports: vec![DerivedPort {
+                protocol: Protocol::Tcp,
+                port: PORT,
+                gateway_port,
+            }],
+        };
+        self.world
+            .services
+            .lock()
+            .apply(&key(service), &Arc::new(derived));
+        self.world.refresh();
+        let _guard = self.runtime.enter();
+        self.listeners
+            .reconcile(&self.world.snapshots().routes.load().ports());
+        assert!(self.listeners.unavailable().is_empty());
+        SocketAddr::from((self.address, gateway_port))
+    }
+
+    /// This cluster imports nothing any more.
+    pub(crate) fn forget_imports(&mut self) {
+        self.world.services.lock().reset(&BTreeMap::new());
+        self.world.refresh();
+        let _guard = self.runtime.enter();
+        self.listeners
+            .reconcile(&self.world.snapshots().routes.load().ports());
+    }
+
+    pub(crate) fn refused(&self, direction: Direction, reason: &'static str) -> u64 {
+        self.metrics
+            .refused
+            .get_or_create(&ReasonLabels { direction, reason })
+            .get()
+    }
+
+    /// Waits until one connection was counted that ended so.
+    pub(crate) async fn closed(&self, direction: Direction, reason: &'static str) {
+        let labels = ReasonLabels { direction, reason };
+        let counted = async {
+            while self.metrics.closed.get_or_create(&labels).get() != 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), counted).await;
+        assert!(in_time.is_ok(), "{:?}", self.metrics.closed);
+    }
+
+    /// Waits until there is a link to `replicas` replicas of `cluster`.
+    pub(crate) async fn linked(&self, cluster: &str, replicas: usize) {
+        let mut status = self.links.status();
+        let linked = status.wait_for(|status| {
+            status.get(cluster).map_or(0, |peer| peer.replicas.len()) == replicas
+        });
+        tokio::time::timeout(Duration::from_secs(60), linked)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    /// Dies as a process does that is killed: nothing is said to anybody.
+    pub(crate) fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+/// Links `near` to `far`, which does not dial.
+pub(crate) async fn link(near: (&Cluster, &Site), far: (&Cluster, &Site)) {
+    far.1.links.set_peers(vec![near.0.peer(&[])]);
+    near.1
+        .links
+        .set_peers(vec![far.0.peer(&[far.1.links.local_addr()])]);
+    near.1.linked(far.0.name, 1).await;
+}
+
+/// An address that nothing else in this process has.
+pub(crate) fn fresh_address() -> Ipv4Addr {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    Ipv4Addr::new(127, 77, high, low)
+}
+
+fn key(name: &str) -> Key {
+    Key::new(NAMESPACE, name)
+}
