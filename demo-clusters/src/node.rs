@@ -68,7 +68,7 @@ impl Node {
     /// # Errors
     /// If docker does not tell it.
     pub async fn address(&self) -> Result<String> {
-        self.output("hostname -I | tr ' ' '\\n' | grep -m1 '^[0-9.]*$'")
+        self.output("ip -4 -o addr show dev eth0 | sed 's|.*inet ||; s|/.*||'")
             .await
     }
 

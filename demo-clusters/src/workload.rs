@@ -84,7 +84,7 @@ spec:
             - |
               head -c {BLOB} /dev/urandom >/tmp/blob
               sha256sum </tmp/blob | cut -d' ' -f1 >/tmp/sum
-              socat TCP-LISTEN:9001,fork,reuseaddr -t60 SYSTEM:'sha256sum | cut -c1-64' &
+              socat -t60 TCP-LISTEN:9001,fork,reuseaddr SYSTEM:'sha256sum | cut -c1-64' &
               socat -u OPEN:/tmp/blob,rdonly TCP-LISTEN:9002,reuseaddr,fork &
               socat TCP-LISTEN:9000,fork,reuseaddr,backlog=1024 PIPE &
               wait

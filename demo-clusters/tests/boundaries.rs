@@ -23,7 +23,7 @@ fn tcp(address: &str, port: u16) -> String {
 /// Prints what a UDP server at that address sends back to `ping`.
 fn udp(address: &str, port: u16) -> String {
     format!(
-        "bash -c 'exec 3<>/dev/udp/{address}/{port}; echo ping >&3; read -t 3 -r -u 3 x; echo \"$x\"'"
+        "bash -c 'exec 3<>/dev/udp/{address}/{port}; echo ping >&3; timeout 3 head -c 5 <&3 || true'"
     )
 }
 

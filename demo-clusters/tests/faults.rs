@@ -73,7 +73,10 @@ async fn a_gateway_killed_under_load_is_soon_forgotten() -> Result<()> {
             let id = format!("{round}{number}");
             probes.push(Probe::http(&client, &id, &scene.url("hello")).await?);
         }
-        let download = format!("socat -u TCP:{}:9002 - | wc -c", scene.name("echo"));
+        let download = format!(
+            "socat -u TCP:{}:9002 - | head -c 20000000 | wc -c",
+            scene.name("echo")
+        );
         let load = Probe::start(&client, &format!("{round}-load"), &download).await?;
         tokio::time::sleep(Duration::from_secs(5)).await;
         let killed = kill_gateway(cluster).await?;
