@@ -60,7 +60,7 @@ trap 'exit 130' INT TERM
 cluster_names() { # N|A,B,…
   local names=(east west north south)
   case $1 in
-    *[!a-z0-9,-]* | '') fail "no names of clusters: '$1'" ;;
+    *[!a-z0-9,-]*) fail "no names of clusters: '$1'" ;;
     *[!0-9]*) tr ',' ' ' <<<"$1" ;;
     [2-4]) echo "${names[@]:0:$1}" ;;
     *) fail '--clusters takes a number from 2 to 4, or names: --clusters east,west,north' ;;
@@ -73,7 +73,7 @@ cmd_up() {
     case $1 in
       --clusters)
         local names
-        names=$(cluster_names "${2:?--clusters takes a number or names}")
+        names=$(cluster_names "${2:-}")
         read -ra clusters <<<"$names"
         shift
         ;;
