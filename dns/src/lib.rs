@@ -1,1 +1,37 @@
-//! The resolver of clusterset.local
+//! The resolver of `clusterset.local`: watches ServiceImports and multi-cluster EndpointSlices, and
+//! answers from an immutable snapshot of them over UDP and TCP.
+//!
+//! ```text
+//! API server ──watch──► state ──► ZoneIndex ──Publisher──► Snapshot (ArcSwap)
+//!      (or the state files)                                    │ load
+//!                  client ──► Listeners ──► hickory ──► Handler┴─► Reply ──► client
+//! ```
+//!
+//! Invariants:
+//! - The program is ready when the snapshot is complete, from the API server or from the state
+//!   files; until then it listens, and answers SERVFAIL.
+//! - A question takes no lock and waits for nothing: what it needs is in the snapshot.
+//! - While it drains it is not ready, but it answers until the grace period is over: clients and
+//!   CoreDNS learn only after a while that it goes.
+//!
+//! [`corefile`] edits the Corefile of the cluster's CoreDNS, which forwards the zone here.
+
+mod args;
+pub mod corefile;
+mod follow;
+mod forward;
+mod handler;
+mod index;
+mod listeners;
+mod metrics;
+mod publisher;
+mod reply;
+mod state;
+
+pub use args::Args;
+pub use handler::Handler;
+pub use index::ZoneIndex;
+pub use listeners::{BindError, Listeners};
+pub use metrics::DnsMetrics;
+pub use publisher::{Published, Publisher};
+pub use state::{EndpointState, ImportState, PortState, SliceState};

@@ -1,0 +1,161 @@
+//! A request in, all parts of the response out: what the zone does not say of a DNS message.
+
+use hickory_proto::ProtoError;
+use hickory_proto::op::{Edns, Metadata, OpCode, ResponseCode};
+use hickory_proto::rr::{RData, Record};
+use hickory_proto::serialize::binary::BinEncoder;
+use hickory_server::zone_handler::MessageRequest;
+use tombolo_dns_zone::{Question, Snapshot};
+
+use crate::metrics::Transport;
+
+/// Largest UDP message, to whatever size the client may say: larger ones are fragmented on some
+/// paths, and lost (DNS flag day 2020).
+const MAX_UDP_PAYLOAD: u16 = 1_232;
+/// Smallest maximum that a client can have, and the only one without EDNS (RFC 1035, RFC 6891).
+const MIN_UDP_PAYLOAD: u16 = 512;
+const HEADER_OCTETS: usize = 12;
+/// An OPT record without options.
+const OPT_OCTETS: u16 = 11;
+/// Type, class, TTL and length of a record, and the octet that ends its name.
+const RECORD_OVERHEAD: usize = 11;
+
+/// A response, but for the question, which is repeated as it came.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) metadata: Metadata,
+    pub(crate) edns: Option<Edns>,
+    pub(crate) answers: Vec<Record>,
+    pub(crate) authorities: Vec<Record>,
+    pub(crate) additionals: Vec<Record>,
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// The response to `request`, cut to what the client can take.
+    pub(crate) fn to(
+        request: &MessageRequest,
+        snapshot: &Snapshot,
+        rotation: usize,
+        transport: Transport,
+    ) -> Self {
+        let mut reply = Self {
+            metadata: Metadata::response_from_request(&request.metadata),
+            edns: request.edns.as_ref().map(edns_for),
+            answers: Vec::new(),
+            authorities: Vec::new(),
+            additionals: Vec::new(),
+        };
+        reply.metadata.response_code = reply.fill(request, snapshot, rotation);
+        reply.fit(request.queries.as_bytes(), transport);
+        reply
+    }
+
+    fn fill(
+        &mut self,
+        request: &MessageRequest,
+        snapshot: &Snapshot,
+        rotation: usize,
+    ) -> ResponseCode {
+        if request.metadata.op_code != OpCode::Query {
+            return ResponseCode::NotImp;
+        }
+        if request.version() > 0 {
+            return ResponseCode::BADVERS;
+        }
+        // RFC 9619: exactly one.
+        let [question] = request.queries.queries() else {
+            return ResponseCode::FormErr;
+        };
+        let question = Question {
+            name: question.original().name(),
+            record_type: question.query_type(),
+            class: question.query_class(),
+        };
+        let answer = snapshot.answer(&question, rotation);
+        self.metadata.authoritative = answer.authoritative;
+        self.answers = answer.answers;
+        self.authorities = answer.authorities;
+        self.additionals = answer.additionals;
+        answer.code
+    }
+
+    /// Leaves out additional records that do not fit, which needs no telling (RFC 2181, section 9),
+    /// and answers that do not, which the TC bit tells. Room is kept for OPT, which must be there.
+    fn fit(&mut self, questions: &[u8], transport: Transport) {
+        let limit = match (transport, &self.edns) {
+            (Transport::Udp, Some(edns)) => edns.max_payload(),
+            (Transport::Udp, None) => MIN_UDP_PAYLOAD,
+            (Transport::Tcp, _) => u16::MAX,
+        };
+        let limit = limit - if self.edns.is_some() { OPT_OCTETS } else { 0 };
+        let sections = [&self.answers, &self.authorities, &self.additionals];
+        let at_most: usize = sections.into_iter().flatten().map(octets_at_most).sum();
+        if HEADER_OCTETS + questions.len() + at_most <= limit.into() {
+            return;
+        }
+        let mut message = Vec::with_capacity(limit.into());
+        let mut encoder = BinEncoder::new(&mut message);
+        encoder.set_max_size(limit);
+        let begun = encoder
+            .emit_vec(&[0; HEADER_OCTETS])
+            .and_then(|()| encoder.emit_vec(questions));
+        let fitting = |encoder: &mut BinEncoder<'_>, records: &[Record]| {
+            count(encoder.emit_all(records.iter()))
+        };
+        let answers = if begun.is_ok() {
+            fitting(&mut encoder, &self.answers)
+        } else {
+            0
+        };
+        if answers < self.answers.len() {
+            self.answers.truncate(answers);
+            self.authorities.clear();
+            self.additionals.clear();
+            self.metadata.truncation = true;
+            return;
+        }
+        let authorities = fitting(&mut encoder, &self.authorities);
+        self.metadata.truncation = authorities < self.authorities.len();
+        self.authorities.truncate(authorities);
+        let additionals = fitting(&mut encoder, &self.additionals);
+        self.additionals.truncate(additionals);
+    }
+}
+
+/// How many records were written.
+fn count(written: Result<usize, ProtoError>) -> usize {
+    match written {
+        Ok(count) => count,
+        Err(ProtoError::NotAllRecordsWritten { count, .. }) => count,
+        Err(_) => 0,
+    }
+}
+
+/// The size is that of the message which carries it, too: hickory cuts the message to it.
+fn edns_for(request: &Edns) -> Edns {
+    let mut edns = Edns::new();
+    edns.set_max_payload(
+        request
+            .max_payload()
+            .clamp(MIN_UDP_PAYLOAD, MAX_UDP_PAYLOAD),
+    );
+    // RFC 3225: copied, though there is nothing signed here.
+    edns.set_dnssec_ok(request.flags().dnssec_ok);
+    edns
+}
+
+/// A bound on the record's octets without compression.
+// Types that are answered rarely may be bounded roughly.
+#[allow(clippy::wildcard_enum_match_arm)]
+fn octets_at_most(record: &Record) -> usize {
+    let data = match &record.data {
+        RData::A(_) => 4,
+        RData::AAAA(_) => 16,
+        RData::SRV(srv) => 6 + srv.target.len() + 1,
+        RData::SOA(soa) => 20 + soa.mname.len() + 1 + soa.rname.len() + 1,
+        _ => 512,
+    };
+    record.name.len() + RECORD_OVERHEAD + data
+}
