@@ -46,7 +46,9 @@ usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 exclusively() {
   mkdir -p "$state/log"
   exec 8>"$state/lock"
-  flock --nonblock 8 || fail "another demo.sh is at work on $state"
+  flock --nonblock 8 && return
+  say 'waiting for another demo.sh, which is at work'
+  flock 8
 }
 
 # Children that run in the background do not hear a ctrl-C.
@@ -124,8 +126,11 @@ cmd_show() {
 
 cmd_images() {
   local arch='' cluster
-  if [[ ${1:-} == --arch ]]; then arch=${2:?--arch takes amd64 or arm64}; fi
+  case ${1:-} in '') ;; --arch) arch=${2:-none} ;; *) fail "images does not know '$1'" ;; esac
   require_rust
+  mkdir -p "$state/log"
+  # Not under the lock: it takes long, and nobody else minds.
+  build_tombolo "${arch:-$(go_arch)}"
   exclusively
   PATH=$state/bin:$PATH
   engine_up
