@@ -1,6 +1,6 @@
 //! Kubernetes Events that tell a user something once.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
@@ -9,12 +9,14 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time};
 
 use crate::tasks::Tasks;
 
 /// Events that wait for the API server; more are dropped, as they would only be late.
 const QUEUE: usize = 256;
+/// An Event that the API server does not take in this time is dropped, too.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Objects whose last words are remembered; with more, some may be repeated.
 const REMEMBERED: usize = 8192;
 /// Longest note that the API takes, in bytes (events.k8s.io/v1).
@@ -172,10 +174,14 @@ impl Publisher {
             let event = self.event(about, notice, Timestamp::now());
             let namespace = event.metadata.namespace.clone().unwrap_or_default();
             let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-            if let Err(error) = api.create(&PostParams::default(), &event).await {
-                tracing::debug!(%namespace, reason = topic.reason, %error, "event not published");
-                self.said.lock().remove(&topic);
-            }
+            let created = time::timeout(TIMEOUT, api.create(&PostParams::default(), &event)).await;
+            let error = match created {
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            tracing::debug!(%namespace, reason = topic.reason, error, "event not published");
+            self.said.lock().remove(&topic);
         }
     }
 

@@ -5,6 +5,8 @@ pub mod args;
 mod backoff;
 pub mod client;
 pub mod events;
+#[cfg(test)]
+mod fake_api;
 pub mod lease;
 pub mod limits;
 pub mod log;

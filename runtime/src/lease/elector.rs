@@ -139,3 +139,6 @@ fn whole_seconds(duration: Duration) -> i32 {
     let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     i32::try_from(seconds.max(1)).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
