@@ -9,6 +9,8 @@ mod catalog;
 mod heartbeat;
 mod keeper;
 mod ports;
+mod session;
+mod status;
 mod store;
 
 use std::sync::Arc;

@@ -7,12 +7,14 @@
 mod far;
 mod near;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tombolo_link::{LinkStream, Links};
+use tokio::sync::watch;
+use tombolo_link::{LinkStream, Links, PeerLink};
 use tombolo_runtime::tasks::Tasks;
 
 use crate::metrics::{DataPlaneMetrics, Direction, Flow, PeerLabels};
@@ -33,6 +35,7 @@ pub struct Limits {
 /// The data plane of one gateway.
 pub struct DataPlane {
     links: Links,
+    links_status: watch::Receiver<Arc<BTreeMap<String, PeerLink>>>,
     own_cluster: Arc<str>,
     snapshots: Arc<Snapshots>,
     metrics: DataPlaneMetrics,
@@ -76,6 +79,7 @@ impl DataPlane {
     ) -> Arc<Self> {
         Arc::new(Self {
             own_cluster: Arc::from(links.cluster()),
+            links_status: links.status(),
             links,
             snapshots,
             metrics,

@@ -200,4 +200,18 @@ impl ControlMetrics {
         );
         metrics
     }
+
+    /// Counts a part of a peer's catalog that is not used.
+    pub fn reject_export(&self, reason: &'static str) {
+        self.rejected_exports
+            .get_or_create(&ErrorLabels { reason })
+            .inc();
+    }
+
+    /// Counts a request to the API server that failed.
+    pub fn fail_write(&self, reason: &'static str) {
+        self.write_failures
+            .get_or_create(&ErrorLabels { reason })
+            .inc();
+    }
 }

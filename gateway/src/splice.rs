@@ -90,20 +90,16 @@ pub fn prepare(tcp: &TcpStream) {
     let set = socket
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_tcp_keepalive(&keepalive))
-        .and_then(|()| socket.set_tcp_user_timeout(Some(USER_TIMEOUT)));
+        .and_then(|()| socket.set_tcp_user_timeout(Some(USER_TIMEOUT)))
+        // Whatever becomes of this process, a connection that it did not finish ends by RST.
+        .and_then(|()| socket.set_linger(Some(Duration::ZERO)));
     if let Err(error) = set {
         tracing::debug!(%error, "cannot set socket options");
     }
 }
 
-/// Closes a TCP connection by RST: the client is told at once that there is nothing here.
-pub fn reset(tcp: TcpStream) {
-    if let Err(error) = SockRef::from(&tcp).set_linger(Some(Duration::ZERO)) {
-        tracing::debug!(%error, "cannot reset");
-    }
-}
-
-/// Carries bytes both ways until both directions have ended.
+/// Carries bytes both ways until both directions have ended. `tcp` must have been
+/// [prepared](prepare): unless both were finished, it is reset.
 pub async fn splice(mut tcp: TcpStream, stream: LinkStream, bytes: &Bytes) -> End {
     let LinkStream { send, recv, .. } = stream;
     let abort = Abort::default();
@@ -112,11 +108,14 @@ pub async fn splice(mut tcp: TcpStream, stream: LinkStream, bytes: &Bytes) -> En
         outward(read, send, &bytes.sent, &abort),
         inward(recv, write, &bytes.received, &abort),
     );
-    let Some(end) = abort.cause.get() else {
-        return End::Finished;
-    };
-    reset(tcp);
-    *end
+    if let Some(end) = abort.cause.get() {
+        return *end;
+    }
+    // What the kernel still has to send is sent after the close.
+    if let Err(error) = SockRef::from(&tcp).set_linger(None) {
+        tracing::debug!(%error, "cannot close in order");
+    }
+    End::Finished
 }
 
 /// What ends both directions at once.

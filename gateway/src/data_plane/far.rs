@@ -49,7 +49,6 @@ impl DataPlane {
                 Err(error) => {
                     self.metrics.refuse(Direction::Inbound, error.reason());
                     tracing::debug!(%peer, %error, "gone before it was opened");
-                    splice::reset(endpoint);
                 }
             },
             Err(Refusal { reason, message }) => {

@@ -48,12 +48,11 @@ impl DataPlane {
     }
 
     async fn carry(&self, port: u16, client: TcpStream, address: SocketAddr) {
+        splice::prepare(&client);
         let Some(_admission) = self.admit() else {
             self.metrics.refuse(Direction::Outbound, "Overloaded");
-            splice::reset(client);
             return;
         };
-        splice::prepare(&client);
         let opened = time::timeout(self.limits.open, self.open(port, address)).await;
         match opened.unwrap_or(Err(NotOpened::Timeout)) {
             Ok((cluster, stream)) => {
@@ -63,7 +62,6 @@ impl DataPlane {
             Err(error) => {
                 self.metrics.refuse(Direction::Outbound, error.reason());
                 tracing::debug!(port, client = %address, %error, "refused");
-                splice::reset(client);
             }
         }
     }
@@ -78,8 +76,7 @@ impl DataPlane {
         let (candidates, connect) = {
             let routes = self.snapshots.routes.load();
             let route = routes.get(port)?;
-            let status = self.links.status();
-            let status = status.borrow();
+            let status = self.links_status.borrow();
             let candidates = route.candidates(|cluster| {
                 status.get(cluster).is_some_and(|peer| peer.is_connected())
             })?;

@@ -137,7 +137,7 @@ async fn a_clients_reset_reaches_the_server() {
     let mut client = TcpStream::connect(sites.web).await.unwrap();
     client.read_exact(&mut [0]).await.unwrap();
 
-    tombolo_gateway::splice::reset(client);
+    reset(client);
 
     let end = timeout(PATIENCE, ends.recv()).await.unwrap().unwrap();
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -148,7 +148,7 @@ async fn a_clients_reset_reaches_the_server() {
 async fn a_servers_reset_reaches_the_client() {
     let backend = backend(|mut stream| async move {
         stream.read_exact(&mut [0]).await.unwrap();
-        tombolo_gateway::splice::reset(stream);
+        reset(stream);
     })
     .await;
     let sites = Sites::new(backend).await;
@@ -177,7 +177,7 @@ async fn a_reset_is_heard_of_while_the_other_side_takes_nothing() {
     let mut client = TcpStream::connect(sites.web).await.unwrap();
     fill(&mut client).await;
 
-    tombolo_gateway::splice::reset(client);
+    reset(client);
 
     assert!(timeout(PATIENCE, ends.recv()).await.unwrap().unwrap());
 }
@@ -355,4 +355,9 @@ async fn fill(client: &mut TcpStream) -> usize {
         }
     }
     filled
+}
+
+/// Closes by RST.
+fn reset(stream: TcpStream) {
+    stream.set_zero_linger().unwrap();
 }
