@@ -1,0 +1,337 @@
+//! Which gateway replicas are alive, and what each of them can carry.
+//!
+//! ```text
+//! Pods ─────────────┐
+//! Leases ───────────┼─► Gateways ─► Listings ─► EndpointSlices of peers
+//! time, answers ────┘       └─► "read the Leases" (before a replica is given up)
+//! ```
+//!
+//! A replica renews its Lease each second. One that was not seen to do so for [`SILENCE`] is given
+//! up only after a fresh read of the Leases has confirmed it: a watch that hangs, and an API server
+//! that nobody could write to, look like the death of all gateways and must not be taken for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use tombolo_crds::well_known::{
+    LINKED_CLUSTERS_ANNOTATION, LISTENING_ANNOTATION, REFUSED_PORTS_ANNOTATION,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// A replica whose Lease did not change for this long is dead: three heartbeats.
+pub const SILENCE: Duration = Duration::from_secs(3);
+
+/// What the EndpointSlices may say of a replica that is taken to be alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The addresses of its pod, at most one a family.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it was heard since this operator started. One that was not may be dead already:
+    /// it keeps what the slices list of it, and gets no more.
+    pub heard: bool,
+    /// IDs of the clusters that it has a link to.
+    pub linked: BTreeSet<String>,
+    /// It listens on every port of the derived Services up to this resourceVersion.
+    pub listening: Option<u64>,
+    /// Ports on which it does not listen all the same.
+    pub refused: BTreeSet<u16>,
+}
+
+/// What changed for the imports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Any import may have to list other replicas.
+    Replicas,
+    /// A replica caught up: imports whose derived Service has got its ports after the first
+    /// resourceVersion, up to the second, may list it.
+    Listening {
+        /// The replica did so before, up to here.
+        after: u64,
+        /// Now it does up to here.
+        upto: u64,
+    },
+}
+
+/// The gateway replicas of this cluster. Time is an argument.
+#[derive(Debug, Default)]
+pub struct Gateways {
+    pods: BTreeMap<String, Vec<IpAddr>>,
+    heartbeats: BTreeMap<String, Heartbeat>,
+    published: BTreeMap<String, Listing>,
+    watch_broken: bool,
+    /// The last attempt to read the Leases failed: replicas could not renew theirs either.
+    read_failed: bool,
+}
+
+#[derive(Debug)]
+struct Heartbeat {
+    renewed: Option<MicroTime>,
+    heard_at: Instant,
+    vitality: Vitality,
+    linked: BTreeSet<String>,
+    listening: Option<u64>,
+    refused: BTreeSet<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vitality {
+    /// Its Lease is there; whether it is still renewed is not known yet.
+    Unheard,
+    Alive,
+    Silent,
+}
+
+// === impl Gateways ===
+
+impl Gateways {
+    /// A gateway's pod is there, or changed.
+    pub fn handle_pod(&mut self, pod: &Pod) {
+        let Some(name) = pod.metadata.name.clone() else {
+            return;
+        };
+        let addresses = usable_addresses(pod);
+        if addresses.is_empty() {
+            self.pods.remove(&name);
+        } else {
+            self.pods.insert(name, addresses);
+        }
+    }
+
+    /// A gateway's pod is gone.
+    pub fn handle_pod_gone(&mut self, name: &str) {
+        self.pods.remove(name);
+    }
+
+    /// These are all of the gateways' pods.
+    pub fn handle_pods<'a>(&mut self, pods: impl IntoIterator<Item = &'a Pod>) {
+        self.pods.clear();
+        for pod in pods {
+            self.handle_pod(pod);
+        }
+    }
+
+    /// A replica's Lease was written.
+    pub fn handle_lease(&mut self, now: Instant, lease: &Lease) {
+        self.hear(now, lease, Vitality::Alive);
+    }
+
+    /// A replica's Lease is gone: it left in order, or was forgotten.
+    pub fn handle_lease_gone(&mut self, name: &str) {
+        self.heartbeats.remove(name);
+    }
+
+    /// The watch (again) has all Leases. What was renewed before that says little about now, so
+    /// every replica has [`SILENCE`] from here.
+    pub fn handle_leases<'a>(&mut self, now: Instant, leases: impl IntoIterator<Item = &'a Lease>) {
+        self.watch_broken = false;
+        self.retain_and_hear(now, leases);
+        self.restart_clocks(now);
+    }
+
+    /// The watch of Leases is broken: nobody is silent because we do not listen.
+    pub fn handle_watch_broken(&mut self) {
+        self.watch_broken = true;
+    }
+
+    /// The watch hears again, and nothing was missed. Every replica has [`SILENCE`] from here.
+    pub fn handle_watch_restored(&mut self, now: Instant) {
+        self.watch_broken = false;
+        self.restart_clocks(now);
+    }
+
+    /// When [`Gateways::handle_timeout`] is to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.watch_broken {
+            return None;
+        }
+        self.heartbeats
+            .values()
+            .filter_map(Heartbeat::deadline)
+            .min()
+    }
+
+    /// Whether a replica is overdue, so that the Leases are to be read and the answer given to
+    /// [`Gateways::handle_read`].
+    #[must_use]
+    pub fn handle_timeout(&self, now: Instant) -> bool {
+        self.poll_timeout().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The Leases as just read from the API server; `None` if it did not answer.
+    pub fn handle_read(&mut self, now: Instant, leases: Option<&[Lease]>) {
+        let Some(leases) = leases else {
+            self.read_failed = true;
+            self.restart_clocks(now);
+            return;
+        };
+        self.retain_and_hear(now, leases);
+        if std::mem::take(&mut self.read_failed) {
+            self.restart_clocks(now);
+            return;
+        }
+        for heartbeat in self.heartbeats.values_mut() {
+            if heartbeat.deadline().is_some_and(|deadline| deadline <= now) {
+                heartbeat.vitality = Vitality::Silent;
+            }
+        }
+    }
+
+    /// What the imports are to be told since the last call.
+    #[must_use]
+    pub fn poll_changes(&mut self) -> BTreeSet<Change> {
+        let current: BTreeMap<String, Listing> = self.current().collect();
+        let changes = changes(&self.published, &current);
+        self.published = current;
+        changes
+    }
+
+    /// The replicas that are taken to be alive, in the order of their names, as of the last
+    /// [`Gateways::poll_changes`].
+    pub fn listings(&self) -> impl Iterator<Item = &Listing> {
+        self.published.values()
+    }
+
+    fn retain_and_hear<'a>(&mut self, now: Instant, leases: impl IntoIterator<Item = &'a Lease>) {
+        let mut present = BTreeSet::new();
+        for lease in leases {
+            self.hear(now, lease, Vitality::Unheard);
+            present.extend(lease.metadata.name.clone());
+        }
+        self.heartbeats.retain(|name, _| present.contains(name));
+    }
+
+    /// `first` is what a Lease that was not known says of its replica: one that was just created
+    /// is a sign of life, one that was found is not.
+    fn hear(&mut self, now: Instant, lease: &Lease, first: Vitality) {
+        let Some(name) = lease.metadata.name.clone() else {
+            return;
+        };
+        let mut heartbeat = Heartbeat::of(now, lease, first);
+        if let Some(known) = self.heartbeats.get(&name) {
+            if known.renewed == heartbeat.renewed {
+                heartbeat.heard_at = known.heard_at;
+                heartbeat.vitality = known.vitality;
+            } else {
+                heartbeat.vitality = Vitality::Alive;
+            }
+        }
+        self.heartbeats.insert(name, heartbeat);
+    }
+
+    fn restart_clocks(&mut self, now: Instant) {
+        for heartbeat in self.heartbeats.values_mut() {
+            heartbeat.heard_at = now;
+        }
+    }
+
+    fn current(&self) -> impl Iterator<Item = (String, Listing)> {
+        self.heartbeats.iter().filter_map(|(name, heartbeat)| {
+            let addresses = self.pods.get(name)?;
+            if heartbeat.vitality == Vitality::Silent {
+                return None;
+            }
+            let listing = Listing {
+                addresses: addresses.clone(),
+                heard: heartbeat.vitality == Vitality::Alive,
+                linked: heartbeat.linked.clone(),
+                listening: heartbeat.listening,
+                refused: heartbeat.refused.clone(),
+            };
+            Some((name.clone(), listing))
+        })
+    }
+}
+
+// === impl Heartbeat ===
+
+impl Heartbeat {
+    fn of(now: Instant, lease: &Lease, vitality: Vitality) -> Self {
+        let annotation = |key| {
+            let annotations = lease.metadata.annotations.as_ref();
+            annotations
+                .and_then(|all| all.get(key))
+                .map_or("", String::as_str)
+        };
+        let words = |key| {
+            annotation(key)
+                .split(',')
+                .map(str::trim)
+                .filter(|word| !word.is_empty())
+        };
+        Self {
+            renewed: lease.spec.as_ref().and_then(|spec| spec.renew_time.clone()),
+            heard_at: now,
+            vitality,
+            linked: words(LINKED_CLUSTERS_ANNOTATION)
+                .map(str::to_owned)
+                .collect(),
+            listening: annotation(LISTENING_ANNOTATION).parse().ok(),
+            refused: words(REFUSED_PORTS_ANNOTATION)
+                .filter_map(|w| w.parse().ok())
+                .collect(),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        (self.vitality != Vitality::Silent).then(|| self.heard_at + SILENCE)
+    }
+}
+
+fn usable_addresses(pod: &Pod) -> Vec<IpAddr> {
+    let Some(status) = &pod.status else {
+        return Vec::new();
+    };
+    let ended = matches!(status.phase.as_deref(), Some("Failed" | "Succeeded"));
+    if ended || pod.metadata.deletion_timestamp.is_some() {
+        return Vec::new();
+    }
+    let all = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str());
+    let mut addresses: Vec<IpAddr> = all.filter_map(|ip| ip.parse().ok()).collect();
+    if addresses.is_empty() {
+        addresses.extend(
+            status
+                .pod_ip
+                .as_deref()
+                .and_then(|ip| ip.parse::<IpAddr>().ok()),
+        );
+    }
+    addresses
+}
+
+fn changes(
+    before: &BTreeMap<String, Listing>,
+    after: &BTreeMap<String, Listing>,
+) -> BTreeSet<Change> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    names
+        .into_iter()
+        .filter_map(|name| change(before.get(name), after.get(name)))
+        .collect()
+}
+
+fn change(before: Option<&Listing>, after: Option<&Listing>) -> Option<Change> {
+    if before == after {
+        return None;
+    }
+    let (Some(before), Some(after)) = (before, after) else {
+        return Some(Change::Replicas);
+    };
+    let (Some(from), Some(upto)) = (before.listening, after.listening) else {
+        return Some(Change::Replicas);
+    };
+    let caught_up = Listing {
+        listening: before.listening,
+        ..after.clone()
+    };
+    if caught_up != *before || upto < from {
+        return Some(Change::Replicas);
+    }
+    Some(Change::Listening { after: from, upto })
+}

@@ -1,0 +1,324 @@
+//! Everything that the operator has seen of its cluster, and which services a change concerns.
+//!
+//! ```text
+//! ServiceExport ─┐
+//! Service ───────┤ apply / delete / reset          ┌─► take_dirty: services to look at
+//! EndpointSlice ─┼────────────────────────► Index ─┤
+//! ClusterExport ─┤                                 └─► view(service): all there is about one
+//! Namespace ─────┘
+//! ```
+//!
+//! Synchronous and without I/O. Every replica of the operator keeps one up to date; only the
+//! leader acts on it. The answers to the leader's own writes are applied too, so that a look right
+//! after a write does not see the past.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use tombolo_catalog::{PortClaim, ServiceName, derived_service_name};
+use tombolo_crds::ClusterExport;
+use tombolo_crds::mcs::{ServiceExport, ServiceImport};
+use tombolo_crds::well_known::IMPORT_LABEL;
+
+use crate::gateways::{Change, Listing};
+use crate::mcs::McsVersion;
+use crate::plan::ownership;
+use crate::plan::view::{NamespaceState, View};
+
+mod indexed;
+mod ports_since;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use indexed::Indexed;
+use indexed::name_of;
+use ports_since::PortsSince;
+pub use store::Kind;
+use store::Store;
+
+/// All state of a cluster that decides what the operator writes.
+#[derive(Debug)]
+pub struct Index {
+    cluster: Arc<str>,
+    mcs: McsVersion,
+    exports: Store<ServiceExport>,
+    imports: Store<ServiceImport>,
+    services: Store<Service>,
+    slices: Store<EndpointSlice>,
+    cluster_exports: Store<ClusterExport>,
+    namespaces: Store<Namespace>,
+    /// Names of the slices of each Service, by the label that kube-proxy goes by.
+    slices_of: BTreeMap<ServiceName, BTreeSet<String>>,
+    /// Names of the ClusterExports of each service.
+    exporters: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
+    /// Whose derived Service has this name: also for one that somebody else put there.
+    derived: BTreeMap<ServiceName, ServiceName>,
+    ports_since: PortsSince,
+    gateways: Arc<[Listing]>,
+    dirty: BTreeSet<ServiceName>,
+    awaited: BTreeSet<Kind>,
+}
+
+/// How many of what there is, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// ServiceExports.
+    pub exports: usize,
+    /// ServiceImports that this operator wrote.
+    pub imports: usize,
+    /// ServiceExports whose condition `Conflict` is True.
+    pub conflicts: usize,
+}
+
+// === impl Index ===
+
+impl Index {
+    /// Nothing is known yet of the cluster with this ID, which has this version of the MCS-API.
+    #[must_use]
+    pub fn new(cluster: &str, mcs: McsVersion) -> Self {
+        Self {
+            cluster: cluster.into(),
+            mcs,
+            exports: Store::default(),
+            imports: Store::default(),
+            services: Store::default(),
+            slices: Store::default(),
+            cluster_exports: Store::default(),
+            namespaces: Store::default(),
+            slices_of: BTreeMap::new(),
+            exporters: BTreeMap::new(),
+            derived: BTreeMap::new(),
+            ports_since: PortsSince::default(),
+            gateways: Arc::from([]),
+            dirty: BTreeSet::new(),
+            awaited: Kind::ALL.into_iter().collect(),
+        }
+    }
+
+    /// Whether every kind of object was listed at least once. Before that nothing may be written:
+    /// what is not known might be there.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
+    /// An object is there, or changed. One that is older than what is known says nothing.
+    pub fn apply<T: Indexed>(&mut self, object: Arc<T>) {
+        let name = name_of(&*object);
+        let Some(before) = T::store(self).apply(name, Arc::clone(&object)) else {
+            return;
+        };
+        T::changed(self, before.as_deref(), Some(&object));
+    }
+
+    /// An object is gone.
+    pub fn delete<T: Indexed>(&mut self, name: &ServiceName) {
+        if let Some(before) = T::store(self).delete(name) {
+            T::changed(self, Some(&before), None);
+        }
+    }
+
+    /// These are all objects of a kind.
+    pub fn reset<T: Indexed>(&mut self, all: impl IntoIterator<Item = Arc<T>>) {
+        let all: BTreeMap<ServiceName, Arc<T>> = all
+            .into_iter()
+            .map(|object| (name_of(&*object), object))
+            .collect();
+        for gone in T::store(self).names_not_in(&all) {
+            self.delete::<T>(&gone);
+        }
+        for object in all.into_values() {
+            self.apply(object);
+        }
+        self.awaited.remove(&T::KIND);
+    }
+
+    /// The gateway replicas that are alive, and what is new about them.
+    pub fn set_gateways(
+        &mut self,
+        listings: impl IntoIterator<Item = Listing>,
+        changes: &BTreeSet<Change>,
+    ) {
+        self.awaited.remove(&Kind::Gateways);
+        self.gateways = listings.into_iter().collect();
+        for change in changes {
+            match *change {
+                Change::Replicas => {
+                    let exported = self.exporters.keys();
+                    let with_peers: Vec<_> = exported
+                        .filter(|name| self.has_peers(name))
+                        .cloned()
+                        .collect();
+                    self.dirty.extend(with_peers);
+                }
+                Change::Listening { after, upto } => {
+                    self.dirty
+                        .extend(self.ports_since.between(after, upto).cloned());
+                }
+            }
+        }
+    }
+
+    /// The services that something changed for since the last call.
+    pub fn take_dirty(&mut self) -> BTreeSet<ServiceName> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Every service that there is anything to do for, or was.
+    #[must_use]
+    pub fn all_names(&self) -> BTreeSet<ServiceName> {
+        let derived = self
+            .services
+            .iter()
+            .filter_map(|(_, service)| import_of(service));
+        let exports = self.exports.iter().map(|(name, _)| name.clone());
+        let imports = self.imports.iter().map(|(name, _)| name.clone());
+        exports
+            .chain(imports)
+            .chain(self.exporters.keys().cloned())
+            .chain(derived)
+            .collect()
+    }
+
+    /// All that is known about one service.
+    #[must_use]
+    pub fn view(&self, name: &ServiceName) -> View {
+        let derived = derived_name(name);
+        let own = self.slices.with_prefix(&derived.namespace, &derived.name);
+        View {
+            cluster: Arc::clone(&self.cluster),
+            mcs: self.mcs,
+            name: name.clone(),
+            namespace: self.namespace_state(&name.namespace),
+            export: self.exports.get(name).cloned(),
+            service: self.services.get(name).cloned(),
+            service_slices: self.slices_of(name).collect(),
+            cluster_exports: self.cluster_exports_of(name).collect(),
+            import: self.imports.get(name).cloned(),
+            derived: self.services.get(&derived).cloned(),
+            slices: own.cloned().collect(),
+            gateways: Arc::clone(&self.gateways),
+            ports_since: self.ports_since.get(name),
+            withdrawal_unconfirmed: false,
+            failure: None,
+        }
+    }
+
+    /// The gateway ports that derived Services say are theirs.
+    #[must_use]
+    pub fn port_claims(&self) -> Vec<PortClaim> {
+        let ours = self
+            .services
+            .iter()
+            .filter(|(_, service)| ownership::is_derived(service));
+        ours.flat_map(|(_, service)| ports_since::claims(service))
+            .collect()
+    }
+
+    /// How many of what there is.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let imports = self
+            .imports
+            .iter()
+            .filter(|(_, i)| ownership::is_ours(&i.metadata));
+        let in_conflict = |export: &ServiceExport| {
+            let status = export.status.as_ref();
+            status.is_some_and(|status| {
+                status
+                    .conditions
+                    .iter()
+                    .any(|c| c.type_ == "Conflict" && c.status == "True")
+            })
+        };
+        Census {
+            exports: self.exports.iter().count(),
+            imports: imports.count(),
+            conflicts: self
+                .exports
+                .iter()
+                .filter(|(_, export)| in_conflict(export))
+                .count(),
+        }
+    }
+
+    fn namespace_state(&self, namespace: &str) -> NamespaceState {
+        let Some(namespace) = self.namespaces.get(&cluster_scoped(namespace)) else {
+            return NamespaceState::Absent;
+        };
+        if namespace.metadata.deletion_timestamp.is_some() {
+            return NamespaceState::Terminating;
+        }
+        NamespaceState::Present
+    }
+
+    fn slices_of(&self, service: &ServiceName) -> impl Iterator<Item = Arc<EndpointSlice>> {
+        let names = self.slices_of.get(service).into_iter().flatten();
+        names.filter_map(|name| {
+            self.slices
+                .get(&ServiceName::new(&service.namespace, name))
+                .cloned()
+        })
+    }
+
+    fn cluster_exports_of(
+        &self,
+        service: &ServiceName,
+    ) -> impl Iterator<Item = Arc<ClusterExport>> {
+        let names = self.exporters.get(service).into_iter().flatten();
+        names.filter_map(|name| self.cluster_exports.get(name).cloned())
+    }
+
+    fn has_peers(&self, service: &ServiceName) -> bool {
+        self.cluster_exports_of(service)
+            .any(|export| export.spec.cluster != *self.cluster)
+    }
+
+    /// Something changed that makes `name` a service of the clusterset, or no longer.
+    fn touch(&mut self, name: &ServiceName) {
+        let known = self.exports.get(name).is_some()
+            || self.imports.get(name).is_some()
+            || self.exporters.contains_key(name);
+        if known {
+            self.derived.insert(derived_name(name), name.clone());
+        } else {
+            self.derived.remove(&derived_name(name));
+        }
+        self.dirty.insert(name.clone());
+    }
+
+    fn touch_derived(&mut self, service: &ServiceName) {
+        if let Some(name) = self.derived.get(service) {
+            self.dirty.insert(name.clone());
+        }
+    }
+
+    /// Touches a Service that is exported: any other's pods may come and go unnoticed.
+    fn touch_exported(&mut self, service: &ServiceName) {
+        if self.exports.get(service).is_some() {
+            self.dirty.insert(service.clone());
+        }
+    }
+}
+
+fn derived_name(name: &ServiceName) -> ServiceName {
+    ServiceName::new(
+        &name.namespace,
+        derived_service_name(&name.namespace, &name.name),
+    )
+}
+
+fn cluster_scoped(name: &str) -> ServiceName {
+    ServiceName::new("", name)
+}
+
+fn import_of(service: &Service) -> Option<ServiceName> {
+    let import = service.metadata.labels.as_ref()?.get(IMPORT_LABEL)?;
+    Some(ServiceName::new(
+        service.metadata.namespace.as_deref()?,
+        import,
+    ))
+}

@@ -1,0 +1,219 @@
+//! What each kind of object has to do with which services.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Resource;
+use tombolo_catalog::ServiceName;
+use tombolo_crds::ClusterExport;
+use tombolo_crds::mcs::{ServiceExport, ServiceImport};
+use tombolo_crds::well_known::{KUBE_SERVICE_NAME_LABEL, SERVICE_NAME_LABEL};
+
+use super::store::{Kind, Store};
+use super::{Index, import_of};
+use crate::plan::ownership;
+
+/// An object that the [`Index`] holds.
+pub trait Indexed: Resource + Sized {
+    /// Which kind it is.
+    const KIND: Kind;
+    #[doc(hidden)]
+    #[allow(private_interfaces)]
+    fn store(index: &mut Index) -> &mut Store<Self>;
+    /// The store has been changed: other tables follow, and what it concerns is dirty.
+    #[doc(hidden)]
+    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>);
+}
+
+// === impl Indexed ===
+
+impl Indexed for ServiceExport {
+    const KIND: Kind = Kind::ServiceExport;
+
+    #[allow(private_interfaces)]
+    fn store(index: &mut Index) -> &mut Store<Self> {
+        &mut index.exports
+    }
+
+    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
+        if let Some(export) = before.or(after) {
+            index.touch(&name_of(export));
+        }
+    }
+}
+
+impl Indexed for ServiceImport {
+    const KIND: Kind = Kind::ServiceImport;
+
+    #[allow(private_interfaces)]
+    fn store(index: &mut Index) -> &mut Store<Self> {
+        &mut index.imports
+    }
+
+    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
+        if let Some(import) = before.or(after) {
+            index.touch(&name_of(import));
+        }
+    }
+}
+
+impl Indexed for Namespace {
+    const KIND: Kind = Kind::Namespace;
+
+    #[allow(private_interfaces)]
+    fn store(index: &mut Index) -> &mut Store<Self> {
+        &mut index.namespaces
+    }
+
+    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
+        let is_leaving = |namespace: &Self| namespace.metadata.deletion_timestamp.is_some();
+        if before.map(is_leaving) == after.map(is_leaving) {
+            return;
+        }
+        if let Some(namespace) = before.or(after) {
+            let namespace = name_of(namespace).name;
+            let first = ServiceName::new(&namespace, "");
+            let exported = index.exporters.range(first..).map(|(name, _)| name);
+            let exported = exported.take_while(|name| name.namespace == namespace);
+            index.dirty.extend(exported.cloned());
+        }
+    }
+}
+
+impl Indexed for ClusterExport {
+    const KIND: Kind = Kind::ClusterExport;
+
+    #[allow(private_interfaces)]
+    fn store(index: &mut Index) -> &mut Store<Self> {
+        &mut index.cluster_exports
+    }
+
+    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
+        if let Some(export) = before {
+            let service = ServiceName::from(&export.spec);
+            remove(&mut index.exporters, &service, &name_of(export));
+            index.touch(&service);
+        }
+        if let Some(export) = after {
+            let service = ServiceName::from(&export.spec);
+            index
+                .exporters
+                .entry(service.clone())
+                .or_default()
+                .insert(name_of(export));
+            index.touch(&service);
+        }
+    }
+}
+
+impl Indexed for Service {
+    const KIND: Kind = Kind::Service;
+
+    #[allow(private_interfaces)]
+    fn store(index: &mut Index) -> &mut Store<Self> {
+        &mut index.services
+    }
+
+    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
+        if let Some(service) = before.or(after) {
+            let name = name_of(service);
+            index.touch_exported(&name);
+            index.touch_derived(&name);
+        }
+        let imports = (before.and_then(import_of), after.and_then(import_of));
+        if imports.0 != imports.1
+            && let Some(import) = &imports.0
+        {
+            index.ports_since.forget(import);
+            index.dirty.insert(import.clone());
+        }
+        if let (Some(import), Some(service)) = (imports.1, after) {
+            index.ports_since.handle(&import, service);
+            index.dirty.insert(import);
+        }
+    }
+}
+
+impl Indexed for EndpointSlice {
+    const KIND: Kind = Kind::EndpointSlice;
+
+    #[allow(private_interfaces)]
+    fn store(index: &mut Index) -> &mut Store<Self> {
+        &mut index.slices
+    }
+
+    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
+        if let Some(slice) = before {
+            if let Some(service) = service_of(slice) {
+                remove(&mut index.slices_of, &service, &name_of(slice).name);
+            }
+            touch_slice(index, slice);
+        }
+        if let Some(slice) = after {
+            if let Some(service) = service_of(slice) {
+                index
+                    .slices_of
+                    .entry(service)
+                    .or_default()
+                    .insert(name_of(slice).name);
+            }
+            touch_slice(index, slice);
+        }
+    }
+}
+
+/// Namespace (empty for cluster-scoped objects) and name.
+pub(super) fn name_of(object: &impl Resource) -> ServiceName {
+    let metadata = object.meta();
+    ServiceName::new(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
+}
+
+fn service_of(slice: &EndpointSlice) -> Option<ServiceName> {
+    let service = slice
+        .metadata
+        .labels
+        .as_ref()?
+        .get(KUBE_SERVICE_NAME_LABEL)?;
+    Some(ServiceName::new(
+        slice.metadata.namespace.as_deref()?,
+        service,
+    ))
+}
+
+fn touch_slice(index: &mut Index, slice: &EndpointSlice) {
+    let name = name_of(slice);
+    let labels = slice.metadata.labels.as_ref();
+    if let Some(import) = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL))
+        && ownership::is_our_slice(slice)
+    {
+        index
+            .dirty
+            .insert(ServiceName::new(&name.namespace, import));
+        return;
+    }
+    if let Some(service) = service_of(slice) {
+        index.touch_exported(&service);
+    }
+    // Somebody else's slice in a place that ours may want: ours begin with the Service's name.
+    let derived = name
+        .name
+        .splitn(3, '-')
+        .take(2)
+        .collect::<Vec<_>>()
+        .join("-");
+    index.touch_derived(&ServiceName::new(&name.namespace, derived));
+}
+
+fn remove<T: Ord>(table: &mut BTreeMap<ServiceName, BTreeSet<T>>, service: &ServiceName, name: &T) {
+    if let Some(names) = table.get_mut(service) {
+        names.remove(name);
+        if names.is_empty() {
+            table.remove(service);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Conditions that do not flap.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+/// A condition as it should be, but for when it became so.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) type_: &'static str,
+    pub(super) status: bool,
+    pub(super) reason: String,
+    pub(super) message: String,
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    pub(super) fn new(
+        type_: &'static str,
+        status: bool,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            type_,
+            status,
+            reason: reason.into(),
+            message: message.into(),
+        }
+    }
+
+    fn status(&self) -> &'static str {
+        if self.status { "True" } else { "False" }
+    }
+}
+
+/// The conditions as they are to be written: one that keeps its status keeps the time since when
+/// it has it.
+pub(super) fn settle(
+    observed: &[Condition],
+    wanted: &[Wanted],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let settled = wanted.iter().map(|wanted| {
+        let before = find(observed, wanted.type_);
+        let since = before.filter(|before| before.status == wanted.status());
+        Condition {
+            type_: wanted.type_.to_owned(),
+            status: wanted.status().to_owned(),
+            reason: wanted.reason.clone(),
+            message: wanted.message.clone(),
+            observed_generation: generation,
+            last_transition_time: since.map_or_else(
+                || Time(whole_second(now)),
+                |b| b.last_transition_time.clone(),
+            ),
+        }
+    });
+    settled.collect()
+}
+
+/// Whether all of `desired` are there; those of other types are others'.
+pub(super) fn are_there(observed: &[Condition], desired: &[Condition]) -> bool {
+    desired
+        .iter()
+        .all(|desired| find(observed, &desired.type_) == Some(desired))
+}
+
+/// Whether `desired` says something else than what was there, so that a user should hear of it.
+pub(super) fn is_news(observed: &[Condition], desired: &Wanted) -> bool {
+    find(observed, desired.type_).is_none_or(|observed| {
+        observed.status != desired.status()
+            || observed.reason != desired.reason
+            || observed.message != desired.message
+    })
+}
+
+fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// The API stores no fractions: what is compared must have none either.
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

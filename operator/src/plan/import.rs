@@ -1,0 +1,331 @@
+//! The import in this cluster: ServiceImport, derived Service, EndpointSlices.
+
+use std::time::Instant;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::jiff::Timestamp;
+use tombolo_catalog::{Import, PortAllotter};
+use tombolo_crds::ClusterExportSpec;
+use tombolo_crds::mcs::{ClusterStatus, ServiceImport, ServiceImportStatus, ServiceImportType};
+use tombolo_crds::well_known::{DERIVED_SERVICE_ANNOTATION, MANAGER, MANAGER_LABEL};
+use tombolo_runtime::events::{Notice, Severity};
+
+use super::action::{Action, DeletedKind, Deletion};
+use super::conditions::{Wanted, are_there, is_news, settle};
+use super::derived::{self, GatewayPorts};
+use super::view::View;
+use super::{Plan, ownership, slices};
+
+/// How far an import has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// There is none.
+    Absent,
+    /// The ServiceImport is somebody else's: it is left alone, and so is its status.
+    Foreign,
+    /// It has a clusterset IP.
+    Ready,
+    /// Something is in the way; what an Event calls it, and what people are told.
+    Blocked(&'static str, String),
+    /// It waits for an answer of the API server.
+    Pending,
+}
+
+pub(super) fn plan(
+    view: &View,
+    import: &Import,
+    exports: &[&ClusterExportSpec],
+    ports: &mut PortAllotter,
+    now: Instant,
+    plan: &mut Plan,
+) -> State {
+    if let Some(found) = view.import.as_deref() {
+        if !ownership::is_ours(&found.metadata) {
+            ports.retain(&view.name, &[], now);
+            plan.actions.extend(removal_of_derived(view));
+            plan.notices
+                .push((reference(view, found), foreign_import()));
+            return State::Foreign;
+        }
+        if found.metadata.deletion_timestamp.is_some() {
+            return State::Pending;
+        }
+    }
+    if import.type_ == ServiceImportType::Headless {
+        ports.retain(&view.name, &[], now);
+        plan.actions
+            .extend(apply_import(view, import, Addresses::None));
+        plan.actions.extend(removal_of_derived(view));
+        return headless();
+    }
+    let gateway_ports = GatewayPorts::allot(import, ports, now);
+    if let Some(foreign) = derived::foreign(view) {
+        plan.actions
+            .extend(apply_import(view, import, Addresses::None));
+        return State::Blocked(
+            "NameTaken",
+            format!("{foreign} is not Tombolo's: remove it"),
+        );
+    }
+    let exhausted = gateway_ports.exhausted();
+    if let Some(message) = &exhausted
+        && gateway_ports.is_empty()
+    {
+        plan.actions
+            .extend(apply_import(view, import, Addresses::Kept));
+        return State::Blocked("GatewayPortsExhausted", message.clone());
+    }
+    let applied = carry_out(view, import, exports, &gateway_ports, plan);
+    match (applied, exhausted) {
+        (State::Ready, Some(message)) => State::Blocked("GatewayPortsExhausted", message),
+        (state, _) => state,
+    }
+}
+
+/// Everything of ours that is there, in the order in which it is to go.
+pub(super) fn removal(view: &View) -> Vec<Action> {
+    let mut actions = removal_of_derived(view);
+    let import = view
+        .import
+        .as_deref()
+        .filter(|import| ownership::is_ours(&import.metadata));
+    if let Some(import) = import {
+        actions.extend(delete(DeletedKind::ServiceImport, &import.metadata));
+    }
+    actions
+}
+
+pub(super) fn status(view: &View, import: &Import, state: &State, now: Timestamp, plan: &mut Plan) {
+    let Some(found) = view
+        .import
+        .as_deref()
+        .filter(|i| ownership::is_ours(&i.metadata))
+    else {
+        return;
+    };
+    let wanted = match (state, &view.failure) {
+        (State::Absent | State::Foreign, _) => return,
+        (_, Some(failure)) => Wanted::new("Ready", false, "Pending", failure),
+        (State::Pending, None) => Wanted::new("Ready", false, "Pending", ""),
+        (State::Blocked(_, message), None) => Wanted::new("Ready", false, "Pending", message),
+        (State::Ready, None) => Wanted::new("Ready", true, "Ready", "It has a clusterset IP"),
+    };
+    let observed = found.status.clone().unwrap_or_default();
+    if let State::Blocked(reason, message) = state
+        && is_news(&observed.conditions, &wanted)
+    {
+        let note = message.clone();
+        let notice = Notice {
+            severity: Severity::Warning,
+            reason,
+            action: "Import",
+            note,
+        };
+        plan.notices.push((reference(view, found), notice));
+    }
+    let generation = found.metadata.generation;
+    let desired = ServiceImportStatus {
+        clusters: clusters(import),
+        conditions: settle(&observed.conditions, &[wanted], generation, now),
+        endpoint_slice_objects: Some(slice_objects(import).to_owned()),
+    };
+    let mut found_clusters = observed.clusters;
+    found_clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+    if found_clusters == desired.clusters
+        && observed.endpoint_slice_objects == desired.endpoint_slice_objects
+        && are_there(&observed.conditions, &desired.conditions)
+    {
+        return;
+    }
+    let mut applied = ServiceImport::new(&view.name.name, import.spec(Vec::new(), Vec::new()));
+    applied.metadata.namespace = Some(view.name.namespace.clone());
+    applied.status = Some(desired);
+    plan.actions
+        .push(Action::ApplyImportStatus(Box::new(applied)));
+}
+
+/// What `applied` of the import is already there.
+fn carry_out(
+    view: &View,
+    import: &Import,
+    exports: &[&ClusterExportSpec],
+    gateway_ports: &GatewayPorts,
+    plan: &mut Plan,
+) -> State {
+    let derived = view.derived.as_deref();
+    let addresses = derived.map_or(Addresses::Kept, Addresses::Of);
+    plan.actions.extend(apply_import(view, import, addresses));
+    let Some(owner) = owner(view) else {
+        return State::Pending;
+    };
+    plan.actions
+        .extend(derived::apply(view, import, gateway_ports, &owner));
+    let Some(derived) = derived.filter(|derived| !cluster_ips(derived).is_empty()) else {
+        return State::Pending;
+    };
+    let slices = slices::plan(view, import, exports, gateway_ports, derived, &owner);
+    if view.failure.is_none() {
+        plan.actions.extend(slices.actions);
+    }
+    match slices.foreign {
+        Some(foreign) => State::Blocked(
+            "NameTaken",
+            format!("{foreign} is not Tombolo's: remove it"),
+        ),
+        None => State::Ready,
+    }
+}
+
+/// Where the clusterset IPs are from.
+enum Addresses<'a> {
+    /// The import is to have none.
+    None,
+    /// Those that it has, while its derived Service is being made.
+    Kept,
+    /// The derived Service's.
+    Of(&'a Service),
+}
+
+fn apply_import(view: &View, import: &Import, addresses: Addresses<'_>) -> Option<Action> {
+    if view.failure.is_some() {
+        return None;
+    }
+    let found = view.import.as_deref();
+    let (ips, families) = match addresses {
+        Addresses::None => (Vec::new(), Vec::new()),
+        Addresses::Kept => found
+            .map(|i| (i.spec.ips.clone(), i.spec.ip_families.clone()))
+            .unwrap_or_default(),
+        Addresses::Of(derived) => (cluster_ips(derived), ip_families(derived)),
+    };
+    let mut desired = ServiceImport::new(&view.name.name, import.spec(ips, families));
+    desired.metadata.namespace = Some(view.name.namespace.clone());
+    desired.metadata.labels = Some(import.labels.clone());
+    let labels = desired.metadata.labels.get_or_insert_default();
+    labels.insert(MANAGER_LABEL.to_owned(), MANAGER.to_owned());
+    desired.metadata.annotations = Some(import.annotations.clone());
+    if import.type_ == ServiceImportType::ClusterSetIP {
+        let annotations = desired.metadata.annotations.get_or_insert_default();
+        annotations.insert(DERIVED_SERVICE_ANNOTATION.to_owned(), derived::name(view));
+    }
+    let is_settled = found.is_some_and(|found| {
+        let (found, desired) = (found, &desired);
+        found.spec == desired.spec
+            && ownership::is_same_map(
+                found.metadata.labels.as_ref(),
+                desired.metadata.labels.as_ref(),
+            )
+            && ownership::is_same_map(
+                found.metadata.annotations.as_ref(),
+                desired.metadata.annotations.as_ref(),
+            )
+    });
+    (!is_settled).then(|| Action::ApplyImport(Box::new(desired)))
+}
+
+fn removal_of_derived(view: &View) -> Vec<Action> {
+    if view.failure.is_some() {
+        return Vec::new();
+    }
+    let slices = view
+        .slices
+        .iter()
+        .filter(|slice| ownership::is_our_slice(slice));
+    let slices = slices.filter_map(|slice| delete(DeletedKind::EndpointSlice, &slice.metadata));
+    let derived = view.derived.as_deref();
+    let derived = derived.filter(|derived| ownership::is_derived_of(derived, &view.name));
+    slices
+        .chain(derived.and_then(|d| delete(DeletedKind::Service, &d.metadata)))
+        .collect()
+}
+
+/// Deletes an object unless it is being deleted.
+pub(super) fn delete(kind: DeletedKind, metadata: &ObjectMeta) -> Option<Action> {
+    if metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let name = tombolo_catalog::ServiceName::new(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    );
+    Some(Action::Delete(Deletion {
+        kind,
+        name,
+        uid: metadata.uid.clone(),
+    }))
+}
+
+fn headless() -> State {
+    let message = "Headless services of other clusters are not imported by this version";
+    State::Blocked("HeadlessNotSupported", message.to_owned())
+}
+
+fn foreign_import() -> Notice {
+    Notice {
+        severity: Severity::Warning,
+        reason: "NameTaken",
+        action: "Import",
+        note:
+            "This ServiceImport is not Tombolo's and is left alone: remove it, or the exports of \
+               its name"
+                .to_owned(),
+    }
+}
+
+fn owner(view: &View) -> Option<OwnerReference> {
+    Some(OwnerReference {
+        api_version: view.mcs.api_version().to_owned(),
+        kind: "ServiceImport".to_owned(),
+        name: view.name.name.clone(),
+        uid: view.import.as_deref()?.metadata.uid.clone()?,
+        controller: Some(true),
+        block_owner_deletion: None,
+    })
+}
+
+fn reference(view: &View, import: &ServiceImport) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(view.mcs.api_version().to_owned()),
+        kind: Some("ServiceImport".to_owned()),
+        namespace: Some(view.name.namespace.clone()),
+        name: Some(view.name.name.clone()),
+        uid: import.metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+fn cluster_ips(service: &Service) -> Vec<String> {
+    let ips = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.cluster_ips.clone());
+    ips.unwrap_or_default()
+        .into_iter()
+        .filter(|ip| ip != "None" && !ip.is_empty())
+        .collect()
+}
+
+fn ip_families(service: &Service) -> Vec<String> {
+    service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ip_families.clone())
+        .unwrap_or_default()
+}
+
+fn clusters(import: &Import) -> Vec<ClusterStatus> {
+    let clusters = import.clusters.iter();
+    clusters
+        .map(|cluster| ClusterStatus {
+            cluster: cluster.clone(),
+        })
+        .collect()
+}
+
+fn slice_objects(import: &Import) -> &'static str {
+    match import.type_ {
+        ServiceImportType::ClusterSetIP => "Present",
+        ServiceImportType::Headless => "Absent",
+    }
+}

@@ -1,0 +1,105 @@
+//! What was applied, and made of it by the API server what is there.
+//!
+//! An older CRD drops fields that it does not know, a webhook changes others, and a user's label
+//! stays beside ours: the object then never is as it was applied. Applying the same again would
+//! change nothing, so it is not done while the object is as that left it.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use kube::Resource;
+use tombolo_catalog::ServiceName;
+
+use crate::plan::action::Action;
+use crate::plan::view::View;
+
+/// What was applied last to each object, and the version that came of it.
+#[derive(Debug, Default)]
+pub struct Settled(HashMap<Target, (u64, String)>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Target {
+    kind: &'static str,
+    name: ServiceName,
+}
+
+// === impl Settled ===
+
+impl Settled {
+    /// Whether the action would change nothing.
+    #[must_use]
+    pub fn has(&self, action: &Action, view: &View) -> bool {
+        let Some(version) = version_in(view, action) else {
+            return false;
+        };
+        let known = self.0.get(&target(action));
+        known.is_some_and(|(applied, left)| *applied == fingerprint(action) && *left == version)
+    }
+
+    /// The action was carried out, and left the object in the view like this. Whether it was
+    /// already so.
+    pub fn record(&mut self, action: &Action, after: &View) {
+        if action.is_removal() {
+            self.0.remove(&target(action));
+        } else if let Some(version) = version_in(after, action) {
+            self.0
+                .insert(target(action), (fingerprint(action), version));
+        }
+    }
+
+    /// Forgets everything: another replica has written since.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+fn target(action: &Action) -> Target {
+    let name = match action {
+        Action::ApplyClusterExport(export) => name_of(&**export),
+        Action::ApplyImport(import) | Action::ApplyImportStatus(import) => name_of(&**import),
+        Action::ApplyDerived(service) => name_of(&**service),
+        Action::ApplySlice(slice) => name_of(&**slice),
+        Action::ApplyExportStatus(export) => name_of(&**export),
+        Action::Withdraw(withdrawal) => ServiceName::new("", &withdrawal.object),
+        Action::Delete(deletion) => deletion.name.clone(),
+    };
+    Target {
+        kind: action.kind(),
+        name,
+    }
+}
+
+fn version_in(view: &View, action: &Action) -> Option<String> {
+    match action {
+        Action::ApplyClusterExport(export) => {
+            let mut found = view.cluster_exports.iter();
+            version(&**found.find(|found| found.metadata.name == export.metadata.name)?)
+        }
+        Action::ApplyImport(_) | Action::ApplyImportStatus(_) => version(&**view.import.as_ref()?),
+        Action::ApplyDerived(_) => version(&**view.derived.as_ref()?),
+        Action::ApplySlice(slice) => {
+            let mut found = view.slices.iter();
+            version(&**found.find(|found| found.metadata.name == slice.metadata.name)?)
+        }
+        Action::ApplyExportStatus(_) => version(&**view.export.as_ref()?),
+        Action::Withdraw(_) | Action::Delete(_) => None,
+    }
+}
+
+fn version(object: &impl Resource) -> Option<String> {
+    object.meta().resource_version.clone()
+}
+
+fn name_of(object: &impl Resource) -> ServiceName {
+    let metadata = object.meta();
+    ServiceName::new(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
+}
+
+fn fingerprint(action: &Action) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{action:?}").hash(&mut hasher);
+    hasher.finish()
+}
