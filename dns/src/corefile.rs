@@ -95,6 +95,10 @@ pub fn install(corefile: &str, zone: &str, server: IpAddr) -> Result<String, Ref
 /// # Errors
 /// If it cannot be told what the block is.
 pub fn remove(corefile: &str, zone: &str) -> Result<String, Refusal> {
+    // A broken Corefile that does not name the zone has nothing of ours, and is for others to mend.
+    if !corefile.to_ascii_lowercase().contains(&normalized(zone)) {
+        return Ok(corefile.to_owned());
+    }
     let blocks = blocks::parse(corefile)?;
     Ok(replace(
         corefile,
@@ -113,17 +117,21 @@ pub fn reloads(corefile: &str) -> bool {
 /// Why each line is as it is: `docs/dns.md`.
 fn server_block(zone: &str, server: IpAddr) -> String {
     format!(
-        "{BEGIN}: the names of the clusterset. Changes in this block are lost.\n\
-         {zone}:53 {{\n    \
-             errors\n    \
-             cache {{\n        \
-                 success 9984 5 0\n        \
-                 denial 9984 1 0\n    \
-             }}\n    \
-             loadbalance\n    \
-             forward . {server}\n\
-         }}\n\
-         {END}\n"
+        "\
+{BEGIN}: the names of the clusterset. Changes in this block are lost.
+{zone}:53 {{
+    errors
+    cache {{
+        success 9984 5 0
+        denial 9984 1 0
+    }}
+    loadbalance
+    forward . {server} {{
+        max_concurrent 1000
+    }}
+}}
+{END}
+"
     )
 }
 

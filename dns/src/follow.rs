@@ -54,10 +54,7 @@ pub(crate) async fn imports(
     watches: Watches,
     index: Arc<Mutex<ZoneIndex>>,
 ) -> Result<Infallible, VersionChanged> {
-    // With an API server that does not answer, the state file is to be served, which any watch does.
-    let mut version = time::timeout(watches.patience, first_served(&watches.client))
-        .await
-        .unwrap_or(Version::V1beta1);
+    let mut version = first_served(&watches.client, watches.patience).await;
     loop {
         let stop = watches.tasks.kill().child_token();
         let handle = version.watch(&watches, stop.clone(), Arc::clone(&index));
@@ -128,13 +125,14 @@ impl Version {
     }
 }
 
-/// Waits until a version is served, which takes as long as the install of the CRDs.
-async fn first_served(client: &Client) -> Version {
+/// Waits until a version is served, which takes as long as the install of the CRDs. With an API
+/// server that does not say, the newest: any will do to serve the state file.
+async fn first_served(client: &Client, patience: Duration) -> Version {
     loop {
-        match served(client).await {
-            Ok(Some(version)) => return version,
-            Ok(None) => tracing::debug!("no version of the MCS-API is served yet"),
-            Err(error) => tracing::debug!(%error, "served versions of the MCS-API unknown"),
+        match time::timeout(patience, served(client)).await {
+            Ok(Ok(Some(version))) => return version,
+            Ok(Ok(None)) => tracing::debug!("no version of the MCS-API is served yet"),
+            Ok(Err(_)) | Err(_) => return Version::V1beta1,
         }
         time::sleep(ASK_AGAIN).await;
     }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
+use tombolo_dns_zone::{InvalidZone, Zone};
 use tombolo_runtime::{RuntimeArgs, client, log};
 
 use crate::corefile;
@@ -53,7 +54,7 @@ struct Target {
     config_map: ObjectName,
 
     /// The zone
-    #[arg(long, env = "TOMBOLO_ZONE", default_value = "clusterset.local")]
+    #[arg(long, env = "TOMBOLO_ZONE", default_value = "clusterset.local", value_parser = zone_name)]
     zone: String,
 
     #[command(flatten)]
@@ -219,6 +220,12 @@ pub(crate) async fn apply(
         }
     }
     bail!("ConfigMap {namespace}/{name} was changed by somebody else {ATTEMPTS} times");
+}
+
+/// Anything else could be more than a name to a Corefile.
+fn zone_name(text: &str) -> Result<String, InvalidZone> {
+    let zone = Zone::new(text, 0, 0)?;
+    Ok(zone.origin().to_ascii().trim_end_matches('.').to_owned())
 }
 
 fn object_name(text: &str) -> Result<ObjectName, String> {

@@ -48,7 +48,9 @@ clusterset.local:53 {
         denial 9984 1 0
     }
     loadbalance
-    forward . 10.96.0.53
+    forward . 10.96.0.53 {
+        max_concurrent 1000
+    }
 }
 # END tombolo
 ";
@@ -253,7 +255,7 @@ fn a_corefile_that_is_not_understood_is_left_alone() {
     ] {
         for refusal in [
             install(corefile, ZONE, server()).unwrap_err(),
-            remove(corefile, ZONE).unwrap_err(),
+            remove(&format!("{corefile}# {ZONE}"), ZONE).unwrap_err(),
         ] {
             assert_eq!(refusal.reason(), "Syntax", "{corefile}");
             assert!(
@@ -261,6 +263,7 @@ fn a_corefile_that_is_not_understood_is_left_alone() {
                 "{corefile}: {refusal}"
             );
         }
+        assert_eq!(remove_from(corefile), corefile);
     }
 }
 

@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::*;
 
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// An API server that serves these versions.
 fn client(versions: &'static [(&'static str, &'static str)]) -> Client {
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
@@ -47,22 +49,37 @@ fn not_found() -> serde_json::Value {
 #[tokio::test]
 async fn the_newest_served_version_is_taken() {
     let both = client(&[("v1beta1", RESOURCE), ("v1alpha1", RESOURCE)]);
-    assert_eq!(first_served(&both).await, Version::V1beta1);
+    assert_eq!(first_served(&both, PATIENCE).await, Version::V1beta1);
 
     let old = client(&[("v1alpha1", RESOURCE)]);
-    assert_eq!(first_served(&old).await, Version::V1alpha1);
+    assert_eq!(first_served(&old, PATIENCE).await, Version::V1alpha1);
 
     let partly = client(&[("v1beta1", "clusterprofiles"), ("v1alpha1", RESOURCE)]);
-    assert_eq!(first_served(&partly).await, Version::V1alpha1);
+    assert_eq!(first_served(&partly, PATIENCE).await, Version::V1alpha1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_api_that_is_not_there_yet_is_waited_for() {
     let none = client(&[]);
 
-    let waited = time::timeout(Duration::from_secs(600), first_served(&none)).await;
+    let waited = time::timeout(Duration::from_secs(600), first_served(&none, PATIENCE)).await;
 
     assert!(waited.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_does_not_say_is_taken_to_serve_the_newest() {
+    let (service, mut refused) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    tokio::spawn(async move {
+        let (_, respond) = refused.next_request().await.unwrap();
+        respond.send_error("connection refused");
+    });
+    let client = Client::new(service, "default");
+    assert_eq!(first_served(&client, PATIENCE).await, Version::V1beta1);
+
+    let (service, _silent) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    let client = Client::new(service, "default");
+    assert_eq!(first_served(&client, PATIENCE).await, Version::V1beta1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -179,3 +179,14 @@ fn object_names_have_two_parts() {
         assert!(object_name(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_zone_is_a_name_and_nothing_more() {
+    assert_eq!(
+        zone_name("ClusterSet.Local."),
+        Ok("clusterset.local".to_owned())
+    );
+    for bad in ["a {\n}\nb", "a b", "{", ".", "clusterset.local:53"] {
+        assert!(zone_name(bad).is_err(), "{bad}");
+    }
+}
