@@ -3,6 +3,8 @@ use std::pin::pin;
 use axum::http::{Request, Response, StatusCode};
 use kube::client::Body;
 use serde_json::json;
+use tombolo_dns_zone::{Endpoint, Import, ImportKind, Service};
+use tombolo_runtime::{readiness::Readiness, tasks::Tasks, watch::WatchMetrics};
 
 use super::*;
 
@@ -10,13 +12,31 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// An API server that serves these versions.
 fn client(versions: &'static [(&'static str, &'static str)]) -> Client {
+    client_with(versions, |_| None)
+}
+
+/// An API server that serves these versions and lists, and on whose watches nothing happens.
+fn client_with(
+    versions: &'static [(&'static str, &'static str)],
+    list: impl Fn(&str) -> Option<serde_json::Value> + Send + 'static,
+) -> Client {
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
     tokio::spawn(async move {
+        let mut watches = Vec::new();
         while let Some((request, respond)) = handle.next_request().await {
-            let path = request.uri().path().to_owned();
+            let path = request.uri().path();
+            if request
+                .uri()
+                .query()
+                .is_some_and(|query| query.contains("watch=true"))
+            {
+                watches.push(respond);
+                continue;
+            }
             let served = versions.iter().find(|(version, _)| path.ends_with(version));
-            let (status, body) = match served {
-                Some((version, resource)) => (StatusCode::OK, resources(version, resource)),
+            let resources = served.map(|(version, resource)| resources(version, resource));
+            let (status, body) = match resources.or_else(|| list(path)) {
+                Some(body) => (StatusCode::OK, body),
                 None => (StatusCode::NOT_FOUND, not_found()),
             };
             let response = Response::builder().status(status);
@@ -99,4 +119,88 @@ async fn a_version_is_left_only_for_another() {
                 .is_err()
         );
     }
+}
+
+/// One import and one slice, whatever the version.
+fn lists(path: &str) -> Option<serde_json::Value> {
+    let (kind, item) = match path.rsplit_once('/')? {
+        ("/apis/multicluster.x-k8s.io/v1alpha1", RESOURCE) => (
+            "ServiceImportList",
+            json!({
+                "apiVersion": "multicluster.x-k8s.io/v1alpha1",
+                "kind": "ServiceImport",
+                "metadata": {"namespace": "shop", "name": "db", "resourceVersion": "5"},
+                "spec": {"type": "Headless", "ports": [{"port": 5432}]},
+            }),
+        ),
+        ("/apis/discovery.k8s.io/v1", "endpointslices") => (
+            "EndpointSliceList",
+            json!({
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "namespace": "shop",
+                    "name": "db-east",
+                    "resourceVersion": "6",
+                    "labels": {
+                        "multicluster.kubernetes.io/service-name": "db",
+                        "multicluster.kubernetes.io/source-cluster": "east",
+                    },
+                },
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": ["10.0.0.1"]}],
+            }),
+        ),
+        _ => return None,
+    };
+    Some(json!({
+        "apiVersion": item["apiVersion"],
+        "kind": kind,
+        "metadata": {"resourceVersion": "7"},
+        "items": [item],
+    }))
+}
+
+#[tokio::test]
+async fn the_older_version_is_watched_where_it_is_the_only_one() {
+    let watches = Watches {
+        client: client_with(&[("v1alpha1", RESOURCE)], lists),
+        tasks: Tasks::new(tokio::runtime::Handle::current()),
+        readiness: Readiness::default(),
+        metrics: WatchMetrics::default(),
+        state_dir: None,
+        patience: Duration::from_secs(30),
+    };
+    let index = Arc::new(Mutex::new(ZoneIndex::default()));
+    let changed = index.lock().changed();
+
+    let slices = slices(&watches, Arc::clone(&index));
+    let imports = tokio::spawn(imports(watches.clone(), Arc::clone(&index)));
+    while index
+        .lock()
+        .services()
+        .is_none_or(|services| services.is_empty())
+    {
+        changed.notified().await;
+    }
+    slices.synced().await;
+
+    let expected = Service::new(Import {
+        namespace: "shop".to_owned(),
+        name: "db".to_owned(),
+        kind: ImportKind::Headless {
+            endpoints: vec![Endpoint {
+                cluster: "east".into(),
+                hostname: None,
+                addresses: vec![[10, 0, 0, 1].into()],
+                ports: [].into(),
+                ready: true,
+            }],
+        },
+    });
+    assert_eq!(
+        index.lock().services().unwrap(),
+        [Arc::new(expected.unwrap())]
+    );
+    assert!(!imports.is_finished());
 }
