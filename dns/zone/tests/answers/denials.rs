@@ -70,6 +70,7 @@ fn names_that_do_not_exist() {
     }
 }
 
+/// KEP-1645, DNS specification, sections 2.3.4 and 2.4.4.
 #[test]
 fn no_name_targets_one_cluster() {
     let web = "east.web.shop.svc.clusterset.local.";
@@ -90,6 +91,7 @@ fn no_name_targets_one_cluster() {
     }
 }
 
+/// KEP-1645, DNS specification, section 2.4.1.
 #[test]
 fn an_import_that_leads_nowhere_does_not_exist() {
     for name in [

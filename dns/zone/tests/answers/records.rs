@@ -180,8 +180,6 @@ fn the_apex_has_soa_and_ns() {
     );
 }
 
-/// KEP-1645, DNS specification, sections 2.3.4 and 2.4.4.
-/// KEP-1645, DNS specification, section 2.4.1.
 #[test]
 fn any_is_answered_with_one_small_record() {
     let name = "web.shop.svc.clusterset.local.";
