@@ -45,7 +45,8 @@ pub(crate) struct Site {
     cluster: &'static str,
     world: World,
     listeners: Listeners,
-    runtime: Runtime,
+    runtime: Option<Runtime>,
+    handle: Handle,
 }
 
 // === impl Cluster ===
@@ -106,7 +107,8 @@ impl Cluster {
             cluster: self.name,
             world,
             listeners,
-            runtime,
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
         }
     }
 
@@ -227,7 +229,7 @@ impl Site {
             .lock()
             .apply(&key(service), &Arc::new(derived));
         self.world.refresh();
-        let _guard = self.runtime.enter();
+        let _guard = self.handle.enter();
         self.listeners
             .reconcile(&self.world.snapshots().routes.load().ports());
         assert!(self.listeners.unavailable().is_empty());
@@ -238,7 +240,7 @@ impl Site {
     pub(crate) fn forget_imports(&mut self) {
         self.world.services.lock().reset(&BTreeMap::new());
         self.world.refresh();
-        let _guard = self.runtime.enter();
+        let _guard = self.handle.enter();
         self.listeners
             .reconcile(&self.world.snapshots().routes.load().ports());
     }
@@ -276,7 +278,15 @@ impl Site {
 
     /// Dies as a process does that is killed: nothing is said to anybody.
     pub(crate) fn kill(self) {
-        self.runtime.shutdown_background();
+        drop(self);
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
