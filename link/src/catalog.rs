@@ -1,12 +1,20 @@
 //! Catalogs: telling the own one, and hearing the peers'.
 
+mod receiver;
+mod sender;
+mod serve;
+mod subscription;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tombolo_catalog::ServiceName;
 use tombolo_crds::ClusterExportSpec;
 use tombolo_link_wire::RejectedExport;
+
+pub(crate) use serve::serve;
+pub use subscription::CatalogStream;
+pub(crate) use subscription::subscribe;
 
 /// Everything that this cluster exports, at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,18 +54,4 @@ pub struct CatalogUpdate {
     pub exports: Vec<ClusterExportSpec>,
     /// Those that cannot, but exist: what is known of them stays.
     pub rejected: Vec<RejectedExport>,
-}
-
-/// A subscription to a peer's catalog. It finds connections by itself and lasts until it is
-/// dropped or the peer is removed.
-#[derive(Debug)]
-pub struct CatalogStream {
-    events: mpsc::Receiver<CatalogEvent>,
-}
-
-impl CatalogStream {
-    /// The next event; `None` when the peer was removed or the links were closed.
-    pub async fn next(&mut self) -> Option<CatalogEvent> {
-        self.events.recv().await
-    }
 }

@@ -23,18 +23,36 @@
 pub mod ca;
 mod catalog;
 mod config;
+mod connection;
 mod counts;
+mod dial;
+mod fault;
+mod framing;
+mod heartbeat;
+mod hello;
 mod identity;
+mod incoming;
 mod links;
+mod listen;
+mod local;
+mod open;
+mod peer;
+mod pool;
+mod refusals;
+mod socket;
 mod status;
 mod stream;
+mod tls;
+mod transport;
 mod trust;
 
 pub use catalog::{CatalogEvent, CatalogSnapshot, CatalogStream, CatalogUpdate};
 pub use config::{Congestion, LinkConfig, PeerConfig};
 pub use counts::{Count, Event};
 pub use identity::{IdentityError, IdentityFiles, NameError};
-pub use links::{Incoming, Links, OpenError, Responder, StartError};
+pub use incoming::{Incoming, Responder};
+pub use links::{Links, StartError};
+pub use open::OpenError;
 pub use status::{ConnectionStats, LinkFault, PeerLink, ReplicaLink};
 pub use stream::{LinkStream, RecvHalf, SendHalf, Stopped, StreamError};
 pub use tombolo_link_wire::{

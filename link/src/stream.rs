@@ -28,7 +28,7 @@ pub struct LinkStream {
 pub struct SendHalf {
     inner: quinn::SendStream,
     ended: bool,
-    _in_flight: Arc<InFlight>,
+    _in_flight: Option<Arc<InFlight>>,
 }
 
 /// The half of a stream that is read. Dropped before its end, the peer is told to stop.
@@ -36,7 +36,7 @@ pub struct SendHalf {
 pub struct RecvHalf {
     inner: quinn::RecvStream,
     ended: bool,
-    _in_flight: Arc<InFlight>,
+    _in_flight: Option<Arc<InFlight>>,
 }
 
 /// Why a half of a stream has ended.
@@ -82,16 +82,8 @@ impl LinkStream {
     ) -> Self {
         let in_flight = Arc::new(in_flight);
         Self {
-            send: SendHalf {
-                inner: send,
-                ended: false,
-                _in_flight: Arc::clone(&in_flight),
-            },
-            recv: RecvHalf {
-                inner: recv,
-                ended: false,
-                _in_flight: in_flight,
-            },
+            send: SendHalf::new(send, Some(Arc::clone(&in_flight))),
+            recv: RecvHalf::new(recv, Some(in_flight)),
             replica,
         }
     }
@@ -100,6 +92,14 @@ impl LinkStream {
 // === impl SendHalf ===
 
 impl SendHalf {
+    pub(crate) fn new(inner: quinn::SendStream, in_flight: Option<Arc<InFlight>>) -> Self {
+        Self {
+            inner,
+            ended: false,
+            _in_flight: in_flight,
+        }
+    }
+
     /// Sends all of `chunk`, without copying it. Waits while the peer's window is full.
     ///
     /// # Errors
@@ -166,6 +166,14 @@ impl AsyncWrite for SendHalf {
 // === impl RecvHalf ===
 
 impl RecvHalf {
+    pub(crate) fn new(inner: quinn::RecvStream, in_flight: Option<Arc<InFlight>>) -> Self {
+        Self {
+            inner,
+            ended: false,
+            _in_flight: in_flight,
+        }
+    }
+
     /// The next bytes, at most `max`, without copying them; `None` at the end.
     ///
     /// # Errors
@@ -241,6 +249,16 @@ impl From<quinn::ReadError> for StreamError {
             quinn::ReadError::ClosedStream
             | quinn::ReadError::IllegalOrderedRead
             | quinn::ReadError::ZeroRttRejected => Self::Closed,
+        }
+    }
+}
+
+impl From<Stopped> for StreamError {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Stopped(code) => Self::Stopped(code),
+            Stopped::Received => Self::Closed,
+            Stopped::Lost(error) => Self::Lost(error),
         }
     }
 }

@@ -61,9 +61,11 @@ impl ClusterId {
         let uris: Vec<&str> = names
             .iter()
             .flat_map(|names| &names.value.general_names)
-            .filter_map(|name| match name {
-                GeneralName::URI(uri) => Some(*uri),
-                _ => None,
+            .filter_map(|name| {
+                let GeneralName::URI(uri) = name else {
+                    return None;
+                };
+                Some(*uri)
             })
             .collect();
         let [uri] = uris[..] else {

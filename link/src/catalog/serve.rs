@@ -1,0 +1,62 @@
+//! Sending the own catalog on a stream that a peer opened for it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tombolo_link_wire::StreamCode;
+
+use super::sender::CatalogSender;
+use crate::connection::Connection;
+use crate::counts::Event;
+use crate::local::Local;
+use crate::stream::{InFlight, LinkStream, SendHalf, StreamError};
+
+/// Catalog streams that one replica of a peer may ask for: it needs one, and a second while the
+/// first has not been seen to end.
+const MAX_STREAMS: usize = 4;
+
+/// Sends snapshot and changes until the peer stops the stream.
+pub(crate) async fn serve(local: Arc<Local>, connection: Arc<Connection>, stream: LinkStream) {
+    let LinkStream {
+        mut send,
+        recv: _kept,
+        ..
+    } = stream;
+    let _counted = InFlight::new(&connection.catalogs);
+    if connection.catalogs.load(Ordering::Relaxed) > MAX_STREAMS {
+        send.reset(StreamCode::Overloaded);
+        local.counts.add(Event::CatalogOut, "Overloaded");
+        return;
+    }
+    let reason = match tell(&local, &mut send).await {
+        Ok(()) => {
+            send.reset(StreamCode::Shutdown);
+            "Shutdown"
+        }
+        Err(error) => error.reason(),
+    };
+    local.counts.add(Event::CatalogOut, reason);
+}
+
+/// Returns when there is nobody any more who changes the catalog.
+async fn tell(local: &Local, send: &mut SendHalf) -> Result<(), StreamError> {
+    let mut catalog = local.catalog.clone();
+    let mut sender = CatalogSender::new(&local.own.cluster);
+    let stopped = send.stopped();
+    tokio::pin!(stopped);
+    loop {
+        let complete = catalog.borrow_and_update().clone();
+        if let Some(snapshot) = complete {
+            for frame in sender.advance(snapshot) {
+                send.write_chunk(frame).await?;
+            }
+        }
+        tokio::select! {
+            changed = catalog.changed() => match changed {
+                Ok(()) => {}
+                Err(_) => return Ok(()),
+            },
+            stopped = &mut stopped => return Err(stopped.into()),
+        }
+    }
+}

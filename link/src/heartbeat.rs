@@ -1,0 +1,139 @@
+//! Whether the other end of a connection is alive.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Between two pings.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+/// Unanswered pings after which the other end counts as dead.
+pub(crate) const MISSED: usize = 3;
+
+/// Pings each second, and counts those without an answer. What counts is pings sent, not time: a
+/// process that was not scheduled for a while does not take the other end for dead.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    next_ping: Instant,
+    next_seq: u64,
+    unanswered: VecDeque<(u64, Instant)>,
+}
+
+/// What is to be done when a [`Heartbeat`] is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beat {
+    Ping(u64),
+    Dead,
+    NotDue,
+}
+
+// === impl Heartbeat ===
+
+impl Heartbeat {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            next_ping: now,
+            next_seq: 1,
+            unanswered: VecDeque::with_capacity(MISSED),
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        self.next_ping
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Beat {
+        if now < self.next_ping {
+            return Beat::NotDue;
+        }
+        if self.unanswered.len() >= MISSED {
+            return Beat::Dead;
+        }
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.unanswered.push_back((seq, now));
+        self.next_ping = now + INTERVAL;
+        Beat::Ping(seq)
+    }
+
+    /// The round-trip time, if the pong answers a ping of which it was not known. It answers all
+    /// earlier ones, too.
+    pub(crate) fn handle_pong(&mut self, now: Instant, seq: u64) -> Option<Duration> {
+        let position = self.unanswered.iter().position(|(sent, _)| *sent == seq)?;
+        let (_, sent_at) = self.unanswered.drain(..=position).next_back()?;
+        Some(now.saturating_duration_since(sent_at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn pings_each_second_and_measures() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start);
+
+        assert_eq!(heartbeat.handle_timeout(start), Beat::Ping(1));
+        assert_eq!(heartbeat.handle_timeout(start + MILLISECOND), Beat::NotDue);
+        assert_eq!(
+            heartbeat.handle_pong(start + 40 * MILLISECOND, 1),
+            Some(40 * MILLISECOND)
+        );
+        assert_eq!(heartbeat.poll_timeout(), start + INTERVAL);
+        assert_eq!(heartbeat.handle_timeout(start + INTERVAL), Beat::Ping(2));
+    }
+
+    #[test]
+    fn three_missed_pings_are_death() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start);
+
+        for second in 0..3 {
+            let beat = heartbeat.handle_timeout(start + second * INTERVAL);
+            assert_eq!(beat, Beat::Ping(u64::from(second) + 1));
+        }
+
+        assert_eq!(heartbeat.handle_timeout(start + 3 * INTERVAL), Beat::Dead);
+    }
+
+    #[test]
+    fn a_late_pong_answers_the_earlier_pings() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start);
+        for second in 0..3 {
+            heartbeat.handle_timeout(start + second * INTERVAL);
+        }
+
+        let rtt = heartbeat.handle_pong(start + 2 * INTERVAL + MILLISECOND, 3);
+
+        assert_eq!(rtt, Some(MILLISECOND));
+        assert_eq!(
+            heartbeat.handle_timeout(start + 3 * INTERVAL),
+            Beat::Ping(4)
+        );
+    }
+
+    #[test]
+    fn invented_and_repeated_pongs_mean_nothing() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start);
+        heartbeat.handle_timeout(start);
+
+        assert_eq!(heartbeat.handle_pong(start, 7), None);
+        assert_eq!(heartbeat.handle_pong(start, 1), Some(Duration::ZERO));
+        assert_eq!(heartbeat.handle_pong(start, 1), None);
+    }
+
+    #[test]
+    fn a_pause_of_this_process_is_not_the_peers_death() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start);
+        heartbeat.handle_timeout(start);
+
+        assert_eq!(
+            heartbeat.handle_timeout(start + 60 * INTERVAL),
+            Beat::Ping(2)
+        );
+    }
+}

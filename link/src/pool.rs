@@ -1,0 +1,368 @@
+//! Which connections to a peer there should be: whom to dial when, and which to close.
+//!
+//! A load balancer in front of the peer's gateways chooses a replica by the dialler's port, so the
+//! way to another replica is another dial. The pool wants connections to all replicas of the peer
+//! (two, if their number is unknown; never more than [`MAX_REPLICAS`]), whichever side dialled.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use tombolo_link_wire::CloseCode;
+
+#[cfg(test)]
+mod tests;
+
+/// Replicas of a peer beyond which one replica here does not look for more.
+pub(crate) const MAX_REPLICAS: usize = 4;
+/// Connections that one replica of the peer may have dialled to this one.
+const MAX_INBOUND: usize = 2;
+/// Connections that the peer may have in all, whatever names its replicas give themselves.
+const MAX_CONNECTIONS: usize = 64;
+/// Dials in a row that may lead to a replica that is connected already, before it is tried less
+/// often. Of two replicas, one is missed by so many dials once in 65,536 times.
+const FRUITLESS_DIALS: u32 = 16;
+
+const FRUITLESS_PAUSE: Duration = Duration::from_millis(100);
+const FRUITLESS_LONG_PAUSE: Duration = Duration::from_secs(30);
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// After a connection was lost: spread, so that both sides do not always dial at once.
+const LOST_PAUSE: Duration = Duration::from_millis(100);
+/// Dials at a time while there is no connection at all, each to another address.
+const PARALLEL_DIALS: usize = 4;
+
+/// A connection, within one pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// A dial, within one pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct DialId(pub(crate) u64);
+
+/// What the pool wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Dial `address`; of the IP addresses that it resolves to, number `attempt` modulo their
+    /// count.
+    Dial {
+        dial: DialId,
+        address: String,
+        attempt: u32,
+    },
+    /// Use this connection.
+    Keep(ConnectionId),
+    /// Close this connection.
+    Close(ConnectionId, CloseCode),
+}
+
+/// How a dial ended that brought no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DialEnd {
+    /// Nobody answered, or not the right one.
+    Failed,
+    /// A replica answered that takes no connections now: another port may lead to another one.
+    TurnedAway,
+}
+
+/// How a connection came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Dialled(DialId),
+    Inbound,
+}
+
+/// The connections to one peer, as a pure state machine.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    targets: Vec<Target>,
+    connections: BTreeMap<ConnectionId, Member>,
+    /// As the peer's gateways told last; 0 if they do not know.
+    siblings: usize,
+    fruitless: u32,
+    draining: bool,
+    next_dial: u64,
+    rng: SmallRng,
+    actions: VecDeque<Action>,
+}
+
+#[derive(Debug)]
+struct Target {
+    address: String,
+    dialling: Option<DialId>,
+    failures: u32,
+    attempt: u32,
+    next: Instant,
+}
+
+#[derive(Debug)]
+struct Member {
+    replica: Arc<str>,
+    dialled: bool,
+    usable: bool,
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// An empty pool; `seed` decides on the jitter.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            targets: Vec::new(),
+            connections: BTreeMap::new(),
+            siblings: 0,
+            fruitless: 0,
+            draining: false,
+            next_dial: 0,
+            rng: SmallRng::seed_from_u64(seed),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The addresses to dial are these now.
+    pub(crate) fn handle_addresses(&mut self, now: Instant, addresses: &[String]) {
+        let distinct: BTreeSet<&String> = addresses.iter().collect();
+        self.targets
+            .retain(|target| distinct.contains(&target.address));
+        for address in distinct {
+            if !self.targets.iter().any(|target| target.address == *address) {
+                self.targets.push(Target {
+                    address: address.clone(),
+                    dialling: None,
+                    failures: 0,
+                    attempt: 0,
+                    next: now,
+                });
+            }
+        }
+        self.fruitless = 0;
+        self.dial_due(now);
+    }
+
+    /// A connection is up, both sides having said who they are. Its fate follows as an action.
+    pub(crate) fn handle_connected(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        replica: Arc<str>,
+        siblings: u32,
+        origin: Origin,
+    ) {
+        if siblings != 0 {
+            self.siblings = usize::try_from(siblings).unwrap_or(usize::MAX);
+        }
+        let known = self.is_linked_to(&replica);
+        match origin {
+            Origin::Dialled(dial) => {
+                let pause = match known {
+                    true => self.fruitless_pause(),
+                    false => Duration::ZERO,
+                };
+                if let Some(target) = self.end_dial(dial) {
+                    target.failures = 0;
+                    target.next = now + pause;
+                }
+                if known && self.has_dialled(&replica) {
+                    self.actions
+                        .push_back(Action::Close(id, CloseCode::Duplicate));
+                    self.dial_due(now);
+                    return;
+                }
+                if !known {
+                    self.fruitless = 0;
+                }
+            }
+            Origin::Inbound => self.make_room(&replica),
+        }
+        let dialled = matches!(origin, Origin::Dialled(_));
+        let member = Member {
+            replica,
+            dialled,
+            usable: true,
+        };
+        self.connections.insert(id, member);
+        self.actions.push_back(Action::Keep(id));
+        self.dial_due(now);
+    }
+
+    /// A dial brought no connection.
+    pub(crate) fn handle_dial_ended(&mut self, now: Instant, dial: DialId, end: DialEnd) {
+        let jitter = self.jitter();
+        let fruitless = match end {
+            DialEnd::Failed => None,
+            DialEnd::TurnedAway => Some(self.fruitless_pause()),
+        };
+        if let Some(target) = self.end_dial(dial) {
+            let pause = fruitless.unwrap_or_else(|| {
+                target.failures = target.failures.saturating_add(1);
+                let doublings = (target.failures - 1).min(16);
+                (FIRST_BACKOFF * 2_u32.pow(doublings))
+                    .min(MAX_BACKOFF)
+                    .mul_f64(jitter)
+            });
+            target.next = now + pause;
+        }
+        self.dial_due(now);
+    }
+
+    /// Nothing new may be opened through this connection.
+    pub(crate) fn handle_going_away(&mut self, now: Instant, id: ConnectionId) {
+        let Some(member) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if std::mem::replace(&mut member.usable, false) {
+            self.look_again(now);
+        }
+    }
+
+    /// A connection is gone.
+    pub(crate) fn handle_closed(&mut self, now: Instant, id: ConnectionId) {
+        if let Some(member) = self.connections.remove(&id)
+            && member.usable
+        {
+            self.look_again(now);
+        }
+    }
+
+    /// This replica is about to stop: nothing is dialled any more.
+    pub(crate) fn handle_drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), and for what.
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        if !self.may_dial() {
+            return None;
+        }
+        let idle = self
+            .targets
+            .iter()
+            .filter(|target| target.dialling.is_none());
+        let next = idle.map(|target| target.next).min()?;
+        Some((next, "dial"))
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.dial_due(now);
+    }
+
+    /// What is to be done next; to be called until there is nothing.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn wanted(&self) -> usize {
+        match self.siblings {
+            0 => 2,
+            known => known.min(MAX_REPLICAS),
+        }
+    }
+
+    fn linked(&self) -> usize {
+        let usable = self.connections.values().filter(|member| member.usable);
+        let replicas: BTreeSet<&str> = usable.map(|member| &*member.replica).collect();
+        replicas.len()
+    }
+
+    fn is_linked_to(&self, replica: &str) -> bool {
+        let mut usable = self.connections.values().filter(|member| member.usable);
+        usable.any(|member| &*member.replica == replica)
+    }
+
+    fn has_dialled(&self, replica: &str) -> bool {
+        let mut usable = self.connections.values().filter(|member| member.usable);
+        usable.any(|member| member.dialled && &*member.replica == replica)
+    }
+
+    fn may_dial(&self) -> bool {
+        let linked = self.linked();
+        let dialling = self
+            .targets
+            .iter()
+            .filter(|target| target.dialling.is_some());
+        let parallel = match linked {
+            0 => PARALLEL_DIALS,
+            _ => 1,
+        };
+        !self.draining && linked < self.wanted() && dialling.count() < parallel
+    }
+
+    fn dial_due(&mut self, now: Instant) {
+        while self.may_dial() {
+            let due = self
+                .targets
+                .iter_mut()
+                .filter(|target| target.dialling.is_none() && target.next <= now)
+                .min_by_key(|target| target.next);
+            let Some(target) = due else {
+                return;
+            };
+            let dial = DialId(self.next_dial);
+            self.next_dial += 1;
+            target.dialling = Some(dial);
+            self.actions.push_back(Action::Dial {
+                dial,
+                address: target.address.clone(),
+                attempt: target.attempt,
+            });
+            target.attempt = target.attempt.wrapping_add(1);
+        }
+    }
+
+    fn end_dial(&mut self, dial: DialId) -> Option<&mut Target> {
+        let target = self
+            .targets
+            .iter_mut()
+            .find(|target| target.dialling == Some(dial))?;
+        target.dialling = None;
+        Some(target)
+    }
+
+    /// What was learned by fruitless dials may not hold any longer.
+    fn look_again(&mut self, now: Instant) {
+        self.fruitless = 0;
+        let soon = now + LOST_PAUSE.mul_f64(self.jitter());
+        for target in &mut self.targets {
+            target.failures = 0;
+            target.next = target.next.min(soon);
+        }
+        self.dial_due(now);
+    }
+
+    fn fruitless_pause(&mut self) -> Duration {
+        self.fruitless = self.fruitless.saturating_add(1);
+        let pause = match self.fruitless {
+            ..FRUITLESS_DIALS => FRUITLESS_PAUSE,
+            FRUITLESS_DIALS.. => FRUITLESS_LONG_PAUSE,
+        };
+        pause.mul_f64(self.jitter())
+    }
+
+    fn make_room(&mut self, replica: &str) {
+        let inbound_of_replica: Vec<ConnectionId> = self
+            .connections
+            .iter()
+            .filter(|(_, member)| !member.dialled && &*member.replica == replica)
+            .map(|(id, _)| *id)
+            .collect();
+        let superseded = match inbound_of_replica.len() >= MAX_INBOUND {
+            true => inbound_of_replica.first().copied(),
+            false if self.connections.len() >= MAX_CONNECTIONS => {
+                self.connections.keys().next().copied()
+            }
+            false => None,
+        };
+        if let Some(id) = superseded {
+            self.connections.remove(&id);
+            self.actions
+                .push_back(Action::Close(id, CloseCode::Superseded));
+        }
+    }
+
+    /// Between a half and one.
+    fn jitter(&mut self) -> f64 {
+        self.rng.random_range(0.5..1.0)
+    }
+}

@@ -1,0 +1,58 @@
+//! QUIC's settings for links between gateways.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::congestion::{BbrConfig, CubicConfig};
+use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use crate::config::{Congestion, LinkConfig};
+
+/// What one stream may hold at the receiver, in bytes: 800 Mbit/s a connection at 40 ms.
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// What one connection may hold at the receiver, in bytes. It must be many times the stream's
+/// window: clients that stop reading hold theirs, and must not hold everybody's.
+const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
+
+/// What a connection may have sent without an acknowledgement, in bytes.
+const SEND_WINDOW: u64 = 64 * 1024 * 1024;
+
+/// Only the last resort: pings find a dead connection earlier.
+const IDLE: VarInt = VarInt::from_u32(10_000);
+
+const KEEP_ALIVE: Duration = Duration::from_secs(4);
+
+/// What every path carries (RFC 9000, 14): the size to fall back to when larger packets vanish.
+const MIN_MTU: u16 = 1200;
+
+/// Ten packets of this size fit one call with segment offload, which takes 65,507 bytes.
+const MAX_MTU: u16 = 6500;
+
+pub(crate) fn transport(config: &LinkConfig) -> Arc<TransportConfig> {
+    let mut transport = TransportConfig::default();
+    let mut mtu_discovery = MtuDiscoveryConfig::default();
+    mtu_discovery.upper_bound(config.mtu_upper_bound.clamp(MIN_MTU, MAX_MTU));
+    transport
+        // One more for the control stream, and a few for catalogs.
+        .max_concurrent_bidi_streams(VarInt::from_u32(config.max_streams.saturating_add(8)))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(SEND_WINDOW)
+        .max_idle_timeout(Some(IdleTimeout::from(IDLE)))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .initial_mtu(MIN_MTU)
+        .min_mtu(MIN_MTU)
+        .mtu_discovery_config(Some(mtu_discovery))
+        .datagram_receive_buffer_size(None);
+    match config.congestion {
+        Congestion::Cubic => {
+            transport.congestion_controller_factory(Arc::new(CubicConfig::default()));
+        }
+        Congestion::Bbr => {
+            transport.congestion_controller_factory(Arc::new(BbrConfig::default()));
+        }
+    }
+    Arc::new(transport)
+}
