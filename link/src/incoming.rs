@@ -54,11 +54,9 @@ enum PrefaceError {
 /// Serves the streams that the peer opens, until the connection ends.
 pub(crate) async fn accept_streams(local: Arc<Local>, connection: Arc<Connection>) {
     while let Ok((send, recv)) = connection.quic.accept_bi().await {
-        let local = Arc::clone(&local);
-        let connection = Arc::clone(&connection);
         let stream = connection.stream(send, recv);
-        let tasks = local.tasks.clone();
-        tasks.spawn(serve(local, connection, stream));
+        let served = serve(Arc::clone(&local), Arc::clone(&connection), stream);
+        local.spawn(served);
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use quinn::{EndpointConfig, TokioRuntime};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -66,7 +67,8 @@ pub enum StartError {
 // === impl Links ===
 
 impl Links {
-    /// Starts to listen, within the current tokio runtime. `catalog` is this cluster's own, `None`
+    /// Starts to listen. Everything runs on the current tokio runtime, from wherever the handle is
+    /// used. `catalog` is this cluster's own, `None`
     /// while it is not known completely; `siblings` is how many replicas its gateway has, 0 while
     /// unknown.
     ///
@@ -121,13 +123,12 @@ impl Links {
             counts: Counts::default(),
             refusals: Mutex::new(RefusalLog::default()),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             draining: CancellationToken::new(),
             closed: CancellationToken::new(),
         });
-        local.tasks.spawn(listen(Arc::clone(&local)));
-        local
-            .tasks
-            .spawn(reload_identity(Arc::clone(&local), identity, pem));
+        local.spawn(listen(Arc::clone(&local)));
+        local.spawn(reload_identity(Arc::clone(&local), identity, pem));
         Ok((Self { local, address }, incoming))
     }
 

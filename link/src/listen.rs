@@ -67,7 +67,7 @@ pub(crate) async fn listen(local: Arc<Local>) {
             continue;
         }
         let handshake_of = Arc::clone(&local);
-        local.tasks.spawn(async move {
+        local.spawn(async move {
             let taken = accept(&handshake_of, incoming).await;
             drop(permit);
             if let Err(error) = taken {

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use quinn::TransportConfig;
 use rustls::crypto::CryptoProvider;
 use rustls_pki_types::UnixTime;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,6 +48,8 @@ pub(crate) struct Local {
     pub(crate) counts: Counts,
     pub(crate) refusals: Mutex<RefusalLog>,
     pub(crate) tasks: TaskTracker,
+    /// Where all tasks run, whoever causes them.
+    pub(crate) runtime: Handle,
     /// Nothing new is to come.
     pub(crate) draining: CancellationToken,
     /// Everything is to end.
@@ -64,6 +67,10 @@ impl Local {
             siblings,
             &self.config.incarnation,
         )
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.runtime);
     }
 
     pub(crate) fn peer(&self, cluster: &str) -> Option<Arc<Peer>> {

@@ -80,7 +80,7 @@ impl Peer {
             removed: removed.clone(),
             link: PeerLink::default(),
         };
-        local.tasks.spawn(task.run(inbox));
+        local.spawn(task.run(inbox));
         let peer = Self {
             cluster,
             active,
@@ -263,7 +263,7 @@ impl PeerTask {
         let cluster = Arc::clone(&self.cluster);
         let commands = self.commands.clone();
         let removed = self.removed.clone();
-        self.local.tasks.spawn(async move {
+        self.local.spawn(async move {
             let ended = tokio::select! {
                 biased;
                 () = local.closed.cancelled() => return,
@@ -293,7 +293,7 @@ impl PeerTask {
         let not_after = connection.credentials.not_after();
         let expiry = self.local.expiry(not_after);
         let controlled = Arc::clone(&connection);
-        self.local.tasks.spawn(async move {
+        self.local.spawn(async move {
             let emit = |event| {
                 // As in `Peer::send`.
                 let _ = commands.send(Command::Connection(id, event));
@@ -303,7 +303,7 @@ impl PeerTask {
                 .await;
         });
         let local = Arc::clone(&self.local);
-        self.local.tasks.spawn(accept_streams(local, connection));
+        self.local.spawn(accept_streams(local, connection));
         self.publish();
     }
 

@@ -66,7 +66,7 @@ pub(crate) fn subscribe(local: &Arc<Local>, peer: Option<Arc<Peer>>) -> CatalogS
     let (sender, events) = mpsc::channel(EVENTS);
     if let Some(peer) = peer {
         let shared = Arc::clone(local);
-        local.tasks.spawn(async move {
+        local.spawn(async move {
             tokio::select! {
                 biased;
                 () = shared.closed.cancelled() => {}
