@@ -143,3 +143,50 @@ async fn accept(listener: TcpListener, port: u16, accept: Accept, stop: Cancella
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Handle;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[tokio::test]
+    async fn a_port_that_another_socket_has_is_told_and_tried_again() {
+        let other = std::net::TcpListener::bind((HERE, 0)).unwrap();
+        let port = other.local_addr().unwrap().port();
+        let (accepted, mut accepts) = mpsc::unbounded_channel();
+        let accept: Accept = Arc::new(move |port, _, client| {
+            accepted.send((port, client)).unwrap();
+        });
+        let mut listeners = Listeners::new(HERE, Tasks::new(Handle::current()), accept);
+
+        listeners.reconcile(&BTreeSet::from([port]));
+        assert_eq!(listeners.unavailable(), &BTreeSet::from([port]));
+        assert!(listeners.is_empty());
+
+        drop(other);
+        listeners.reconcile(&BTreeSet::from([port]));
+        assert!(listeners.unavailable().is_empty());
+        let client = TcpStream::connect((HERE, port)).await.unwrap();
+        assert_eq!(
+            accepts.recv().await,
+            Some((port, client.local_addr().unwrap()))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_not_wanted_any_more_is_not_missed() {
+        let other = std::net::TcpListener::bind((HERE, 0)).unwrap();
+        let port = other.local_addr().unwrap().port();
+        let accept: Accept = Arc::new(|_, _, _| {});
+        let mut listeners = Listeners::new(HERE, Tasks::new(Handle::current()), accept);
+        listeners.reconcile(&BTreeSet::from([port]));
+
+        listeners.reconcile(&BTreeSet::new());
+
+        assert!(listeners.unavailable().is_empty());
+    }
+}

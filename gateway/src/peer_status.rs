@@ -133,20 +133,18 @@ fn connected(view: &PeerView) -> Observed {
 }
 
 fn catalog_synced(view: &PeerView) -> Observed {
-    let linked = matches!(view.link, LinkView::Linked(_)) && view.rejection.is_none();
-    match view.exports {
-        Some(_) if linked => observed("CatalogSynced", true, "Synced", ""),
-        None if linked => observed(
-            "CatalogSynced",
+    let linked = matches!(view.link, LinkView::Linked(_));
+    let (status, reason, message) = match (&view.rejection, view.exports) {
+        (Some(_), _) => (false, "Disconnected", "the Peer is not accepted"),
+        (None, _) if !linked => (
             false,
-            "Pending",
-            "waiting for a complete catalog",
+            "Disconnected",
+            "not linked: the last known exports stand",
         ),
-        Some(_) | None => {
-            let message = "not linked: the last known exports stand";
-            observed("CatalogSynced", false, "Disconnected", message)
-        }
-    }
+        (None, Some(_)) => (true, "Synced", ""),
+        (None, None) => (false, "Pending", "waiting for a complete catalog"),
+    };
+    observed("CatalogSynced", status, reason, message)
 }
 
 fn withdrawal_held(view: &PeerView) -> Observed {

@@ -227,3 +227,27 @@ fn buffer_size(carried: u64) -> usize {
     let step = BUFFER_STEPS.iter().rev().find(|(from, _)| carried >= *from);
     step.map_or(CHUNK, |(_, size)| *size)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_grow_with_what_was_carried() {
+        let sizes = [
+            0,
+            (128 << 10) - 1,
+            128 << 10,
+            (10 << 20) - 1,
+            10 << 20,
+            u64::MAX,
+        ];
+
+        let sizes = sizes.map(buffer_size);
+
+        assert_eq!(
+            sizes,
+            [1 << 10, 1 << 10, 16 << 10, 16 << 10, 256 << 10, 256 << 10]
+        );
+    }
+}

@@ -226,3 +226,119 @@ fn is_news<T>(table: &SharedTable<T>, built: &mut u64) -> bool {
 fn shared<T>(changed: &watch::Sender<()>) -> SharedTable<T> {
     Arc::new(Mutex::new(Table::new(changed.clone())))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::endpoints::{NoEndpoint, SlicePort};
+    use crate::routes::DerivedPort;
+    use crate::service::Protocol;
+    use crate::testing::export_of;
+
+    use super::*;
+
+    #[test]
+    fn api_server_and_clusterset_ips_are_never_dialled() {
+        let allowed = vec!["10.0.0.0/8".parse().unwrap()];
+        let world = World::new("east", allowed, HashSet::from([ip("10.1.1.1")]));
+        world
+            .exports
+            .lock()
+            .apply(&key("web"), &Arc::new(export_of("east", "demo", "web")));
+        world
+            .services
+            .lock()
+            .apply(&key("derived"), &Arc::new(derived()));
+        let kubernetes = slice("default", "kubernetes", "10.3.3.3");
+        world
+            .slices
+            .lock()
+            .apply(&key("kubernetes"), &Arc::new(kubernetes));
+        for (address, dialled) in [
+            ("10.1.1.1", false),
+            ("10.2.2.2", false),
+            ("10.3.3.3", false),
+            ("10.4.4.4", true),
+        ] {
+            let hand_made = slice("demo", "web", address);
+            world.slices.lock().apply(&key("web"), &Arc::new(hand_made));
+            world.refresh();
+
+            let picked = pick(&world);
+
+            assert_eq!(picked.is_ok(), dialled, "{address}: {picked:?}");
+        }
+    }
+
+    #[test]
+    fn exports_of_other_clusters_are_not_served_here() {
+        let world = World::new("west", Vec::new(), HashSet::new());
+        world
+            .exports
+            .lock()
+            .apply(&key("web"), &Arc::new(export_of("east", "demo", "web")));
+        world
+            .services
+            .lock()
+            .apply(&key("derived"), &Arc::new(derived()));
+        world.refresh();
+
+        assert_eq!(pick(&world), Err(NoEndpoint::NotExported));
+        let routes = world.snapshots().routes.load();
+        assert_eq!(
+            routes.get(10_000).unwrap().candidates(|_| true).unwrap(),
+            ["east".into()]
+        );
+    }
+
+    #[test]
+    fn a_refresh_without_news_keeps_the_snapshots() {
+        let world = World::new("west", Vec::new(), HashSet::new());
+        world
+            .services
+            .lock()
+            .apply(&key("derived"), &Arc::new(derived()));
+        world.refresh();
+        let before = world.snapshots().routes.load_full();
+
+        world.refresh();
+
+        assert!(Arc::ptr_eq(&before, &world.snapshots().routes.load_full()));
+    }
+
+    fn pick(world: &World) -> Result<Vec<std::net::SocketAddr>, NoEndpoint> {
+        let endpoints = world.snapshots().endpoints.load();
+        endpoints.pick(&ServiceName::new("demo", "web"), Protocol::Tcp, 80)
+    }
+
+    fn derived() -> DerivedService {
+        DerivedService {
+            import: ServiceName::new("demo", "web"),
+            addresses: vec![ip("10.2.2.2")],
+            ports: vec![DerivedPort {
+                protocol: Protocol::Tcp,
+                port: 80,
+                gateway_port: 10_000,
+            }],
+        }
+    }
+
+    fn slice(namespace: &str, service: &str, ready: &str) -> Slice {
+        Slice {
+            service: ServiceName::new(namespace, service),
+            ports: vec![SlicePort {
+                name: "http".to_owned(),
+                protocol: Protocol::Tcp,
+                port: Some(8080),
+            }],
+            ready: vec![ip(ready)],
+        }
+    }
+
+    fn key(name: &str) -> Key {
+        Key::new("demo", name)
+    }
+
+    fn ip(address: &str) -> IpAddr {
+        address.parse().unwrap()
+    }
+}

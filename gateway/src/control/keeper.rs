@@ -10,7 +10,7 @@ use tokio::time::{self, Instant};
 use tombolo_crds::Peer;
 use tombolo_link::{CatalogEvent, PeerLink};
 use tombolo_runtime::events::{Notice, Severity};
-use tombolo_runtime::lease::{Claim, Kept, Lease};
+use tombolo_runtime::lease::{Claim, Kept, Lease, Timing};
 
 use super::Control;
 use super::book::{Book, Judged};
@@ -24,6 +24,14 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long a replica without a link waits for one before it leaves the Peer to a sibling that has
 /// one, or takes it because nobody has.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// For so long a catalog stands still when its keeper dies without a word. Shorter than a leader's
+/// lease would be, since a lost claim costs nothing but a snapshot.
+const TIMING: Timing = Timing {
+    duration: Duration::from_secs(6),
+    renew: Duration::from_secs(2),
+    retry: Duration::from_secs(1),
+};
 
 pub(super) struct Keeper {
     control: Arc<Control>,
@@ -133,7 +141,7 @@ impl Keeper {
             ..
         } = &*self.control;
         let name = format!("tombolo-peer-{}", self.name);
-        let mut lease = Lease::new(client.clone(), namespace, &name, replica);
+        let mut lease = Lease::new(client.clone(), namespace, &name, replica).timing(TIMING);
         if let Some(owner) = peer.owner_ref(&()) {
             lease = lease.owned_by(owner);
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::core::Status;
 use kube::{Api, Client};
 use serde_json::json;
 use tokio::time;
@@ -21,8 +22,11 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) enum Failure {
     #[error("no answer within {TIMEOUT:?}")]
     Timeout,
+    /// What it says, without the rest of the Status object.
+    #[error("{} ({})", .0.message, .0.code)]
+    Refused(Box<Status>),
     #[error(transparent)]
-    Api(#[from] kube::Error),
+    Unreachable(kube::Error),
 }
 
 /// The copies of peers' ClusterExports, and the status of Peers.
@@ -33,10 +37,19 @@ pub(super) struct Store {
 
 // === impl Failure ===
 
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        let kube::Error::Api(status) = error else {
+            return Self::Unreachable(error);
+        };
+        Self::Refused(status)
+    }
+}
+
 impl Failure {
     /// Whether it concerns what was sent, so that other requests may succeed.
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Api(kube::Error::Api(status)) if (400..500).contains(&status.code))
+        matches!(self, Self::Refused(status) if (400..500).contains(&status.code))
     }
 }
 
@@ -65,7 +78,7 @@ impl Store {
     pub(super) async fn delete(&self, cluster: &str, service: &ServiceName) -> Result<(), Failure> {
         let name = format!("{}.{}.{cluster}", service.name, service.namespace);
         match request(self.exports.delete(&name, &DeleteParams::default())).await {
-            Err(Failure::Api(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
+            Err(Failure::Refused(status)) if status.is_not_found() => Ok(()),
             deleted => deleted.map(drop),
         }
     }
@@ -98,8 +111,8 @@ impl Store {
 pub(super) async fn request<T>(
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Failure> {
-    time::timeout(TIMEOUT, request)
+    let answer = time::timeout(TIMEOUT, request)
         .await
-        .map_err(|_| Failure::Timeout)?
-        .map_err(Failure::Api)
+        .map_err(|_| Failure::Timeout)?;
+    answer.map_err(Failure::from)
 }
