@@ -1,3 +1,6 @@
+use proptest::collection::btree_set;
+use proptest::prelude::*;
+
 use super::*;
 use crate::testing::export_of;
 
@@ -117,6 +120,31 @@ fn one_number_for_tcp_and_udp_is_no_conflict() {
         routes.not_carried()[&dns.import],
         BTreeSet::from([(Protocol::Udp, 53)])
     );
+}
+
+proptest! {
+    #[test]
+    fn each_linked_exporter_is_asked_once_and_goes_first_in_its_turn(
+        exporters in btree_set("[a-e]", 0..5),
+        linked in btree_set("[a-e]", 0..5),
+    ) {
+        let exports: Vec<_> = exporters.iter().map(|cluster| export(cluster)).collect();
+        let routes = build(&[web(10_000)], &exports);
+        let route = routes.get(10_000).unwrap();
+        let expected: BTreeSet<_> = exporters.intersection(&linked).cloned().collect();
+
+        let mut first = BTreeSet::new();
+        for _ in 0..expected.len() {
+            let asked = names(route.candidates(|cluster| linked.contains(cluster)));
+            first.insert(asked[0].clone());
+            prop_assert_eq!(asked.len(), expected.len());
+            prop_assert_eq!(asked.into_iter().collect::<BTreeSet<_>>(), expected.clone());
+        }
+
+        prop_assert_eq!(&first, &expected);
+        let asked = route.candidates(|cluster| linked.contains(cluster));
+        prop_assert_eq!(asked.is_err(), expected.is_empty());
+    }
 }
 
 fn build(services: &[DerivedService], exports: &[ClusterExportSpec]) -> Routes {
