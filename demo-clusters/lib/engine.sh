@@ -95,4 +95,6 @@ remove_other_images() { # IMAGE
   for image in $(docker images --format '{{.Repository}}:{{.Tag}}' "${1%:*}"); do
     [[ $image == "$1" ]] || docker image rm "$image" >/dev/null 2>&1 || true
   done
+  # Importing under a name that is taken leaves the old image without one. In somebody's engine those may be theirs.
+  if engine_is_own; then docker image prune --force >/dev/null; fi
 }
