@@ -138,9 +138,8 @@ load_images() {
   shift
   there=$(in_node "$cluster" ctr -n k8s.io images ls -q </dev/null 2>/dev/null)
   for image; do
-    local full=$image
-    case $image in */*) full=docker.io/$image ;; *) full=docker.io/library/$image ;; esac
-    grep -qxF "$full" <<<"$there" || missing+=("$image")
+    # containerd puts a registry before the name.
+    [[ $there$'\n' == *"/$image"$'\n'* ]] || missing+=("$image")
   done
   ((${#missing[@]})) || return 0
   say "loading into $cluster: ${missing[*]}"
