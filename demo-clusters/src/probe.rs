@@ -41,7 +41,7 @@ impl Probe {
     pub async fn start(pod: &Pod, id: &str, command: &str) -> Result<Self> {
         let script = format!(
             "rm -f /tmp/{id}.*; nohup bash -c 'while [ ! -e /tmp/{id}.stop ]; do \
-             t=$(date +%s%3N); if r=$({command} 2>&1); then s=good; else s=bad; fi; \
+             t=$(date +%s%3N); if r=$({{ {command}; }} 2>&1); then s=good; else s=bad; fi; \
              echo \"$t $s\" $r; sleep 0.2; done; touch /tmp/{id}.done' \
              >/tmp/{id}.log 2>&1 </dev/null &"
         );

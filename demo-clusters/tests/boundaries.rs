@@ -273,6 +273,24 @@ async fn never_answers(client: &Pod, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// How many connections from other clusters the gateways of this one refused for their endpoint.
+async fn endpoints_refused(cluster: &Cluster) -> Result<u64> {
+    let pods = cluster.program_pods("gateway").await?;
+    let ips = pods.into_iter().filter_map(|pod| pod.status?.pod_ip);
+    let pages = ips.map(|ip| format!("curl -sS -f -m 5 http://{ip}:8080/metrics"));
+    let text = cluster
+        .node()
+        .output(&pages.collect::<Vec<_>>().join(" && "))
+        .await?;
+    let name = "tombolo_gateway_connections_refused_total{direction=\"Inbound\"";
+    let counted = text
+        .lines()
+        .filter(|l| l.starts_with(name) && l.contains("\"EndpointRefused\""));
+    Ok(counted
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum())
+}
+
 #[tokio::test]
 #[ignore = "needs the demo's clusters: run ./test.sh"]
 async fn a_gateway_is_nobodys_deputy() -> Result<()> {
@@ -302,6 +320,7 @@ async fn a_gateway_is_nobodys_deputy() -> Result<()> {
         ("clusterset-ip", clusterset_ip, 80),
         ("outside", "192.0.2.1".to_owned(), 80),
     ];
+    let before = endpoints_refused(east).await?;
     for (name, address, port) in &forbidden {
         let yaml = workload::hand_made(name, address, *port);
         scene
@@ -313,6 +332,12 @@ async fn a_gateway_is_nobodys_deputy() -> Result<()> {
         never_answers(&client, &scene.name(name)).await
     }))
     .await?;
+    // It was a gateway that said no, and not the lack of a route.
+    let refused = endpoints_refused(east).await? - before;
+    ensure!(
+        refused >= 6,
+        "{refused} connections refused for six forbidden endpoints"
+    );
     scene.answers(&client, "hello").await?;
     scene.finish().await
 }

@@ -196,7 +196,12 @@ async fn an_exporter_that_forgets_everything_is_not_believed_at_once() -> Result
     )
     .await?;
 
-    let probe = Probe::http(&client, "empty", &scene.url("hello")).await?;
+    // Its gateways refuse what is not exported any more; names and imports are what must not go.
+    let ask = format!(
+        "dig +short +tries=1 +time=5 {} | grep .",
+        scene.name("hello")
+    );
+    let probe = Probe::start(&client, "empty", &ask).await?;
     east.scale_program("operator", 0).await?;
     let own = ListParams::default().labels(&format!("{}=east", well_known::CLUSTER_LABEL));
     let exports = east.api::<ClusterExport>(SYSTEM);
@@ -218,6 +223,7 @@ async fn an_exporter_that_forgets_everything_is_not_believed_at_once() -> Result
     checks?;
     west.peer_condition("east", ("WithdrawalHeld", "False", "NothingHeld"))
         .await?;
+    scene.answers(&client, "hello").await?;
     probe.stop().await?.all_good()?;
     scene.finish().await
 }
