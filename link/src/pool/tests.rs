@@ -251,8 +251,7 @@ enum Op {
     Advance(u16),
     Connect(u8),
     Inbound(u8),
-    Fail,
-    TurnAway,
+    EndDial(DialEnd),
     Lose(usize),
     GoAway(usize),
 }
@@ -281,8 +280,8 @@ fn op() -> impl Strategy<Value = Op> {
         any::<u16>().prop_map(Op::Advance),
         (0..3_u8).prop_map(Op::Connect),
         (0..3_u8).prop_map(Op::Inbound),
-        Just(Op::Fail),
-        Just(Op::TurnAway),
+        Just(Op::EndDial(DialEnd::Failed)),
+        Just(Op::EndDial(DialEnd::TurnedAway)),
         any::<usize>().prop_map(Op::Lose),
         any::<usize>().prop_map(Op::GoAway),
     ]
@@ -379,11 +378,7 @@ impl World {
             Op::Inbound(n) => {
                 self.inbound(replica(n), 3);
             }
-            Op::Fail | Op::TurnAway => {
-                let end = match op {
-                    Op::Fail => DialEnd::Failed,
-                    _ => DialEnd::TurnedAway,
-                };
+            Op::EndDial(end) => {
                 if let Some(dial) = dialling {
                     self.pool.handle_dial_ended(self.now, dial, end);
                 }

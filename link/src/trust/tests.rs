@@ -98,15 +98,19 @@ fn verify(
     expected: Option<&str>,
     hours_later: i64,
 ) -> Result<String, TrustError> {
-    let issued = ca.issue_gateway(DAY, now()).unwrap();
-    let certificate = CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap();
+    let certificate = certificate(ca);
     let chain = Chain {
         end_entity: &certificate,
         intermediates: &[],
     };
-    let seconds = 1_800_000_000 + hours_later * 3600;
-    let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds.try_into().unwrap()));
+    let at = (1_800_000_000 + hours_later * 3600).unsigned_abs();
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(at));
     trust.verify(chain, role, expected, at)
+}
+
+fn certificate(ca: &Ca) -> CertificateDer<'static> {
+    let issued = ca.issue_gateway(DAY, now()).unwrap();
+    CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap()
 }
 
 fn trust<'a>(peers: impl IntoIterator<Item = (&'a str, &'a Ca)>) -> Trust {

@@ -126,7 +126,7 @@ async fn when_a_replica_dies_another_one_goes_on_telling() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_connection_is_an_interruption_and_a_new_snapshot() {
     let east = Cluster::new("east");
-    let (gateway, mut catalog) = told_by_stranger(&east).await;
+    let (gateway, mut catalog) = told_by_stranger(&east);
     let stranger = Stranger::linked(&east, "east-1", gateway.address()).await;
     tell(&stranger, &whole(&["a"])).await;
     next_snapshot(&mut catalog).await;
@@ -164,7 +164,7 @@ async fn a_catalog_that_breaks_the_rules_is_not_believed() {
     ];
     for (messages, reason) in cases {
         let east = Cluster::new("east");
-        let (gateway, mut catalog) = told_by_stranger(&east).await;
+        let (gateway, mut catalog) = told_by_stranger(&east);
         let mut stranger = Stranger::linked(&east, "east-1", gateway.address()).await;
         stranger.answer_pings();
         let send = tell(&stranger, &messages).await;
@@ -181,7 +181,7 @@ async fn a_catalog_that_breaks_the_rules_is_not_believed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_and_a_million_ports_end_the_stream() {
     let east = Cluster::new("east");
-    let (gateway, mut catalog) = told_by_stranger(&east).await;
+    let (gateway, mut catalog) = told_by_stranger(&east);
     let mut stranger = Stranger::linked(&east, "east-1", gateway.address()).await;
     stranger.answer_pings();
 
@@ -201,7 +201,7 @@ async fn garbage_and_a_million_ports_end_the_stream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_export_does_not_hide_the_others() {
     let east = Cluster::new("east");
-    let (gateway, mut catalog) = told_by_stranger(&east).await;
+    let (gateway, mut catalog) = told_by_stranger(&east);
     let mut stranger = Stranger::linked(&east, "east-1", gateway.address()).await;
     stranger.answer_pings();
     let mut bad = export("east", "bad");
@@ -255,7 +255,7 @@ async fn linked() -> (Gateway, Gateway) {
 }
 
 /// A gateway in west that follows the catalog of east, which nobody tells yet.
-async fn told_by_stranger(east: &Cluster) -> (Gateway, CatalogStream) {
+fn told_by_stranger(east: &Cluster) -> (Gateway, CatalogStream) {
     let gateway = Cluster::new("west").gateway("west-1");
     gateway.links.set_peers(vec![east.peer(&[])]);
     let catalog = gateway.links.catalog("east");

@@ -3,8 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
@@ -17,7 +18,6 @@ pub(crate) struct Relay {
 struct State {
     front: UdpSocket,
     backends: Vec<SocketAddr>,
-    #[allow(clippy::disallowed_types)]
     inner: Mutex<Inner>,
 }
 
@@ -68,9 +68,8 @@ impl Relay {
 }
 
 impl State {
-    #[allow(clippy::disallowed_types)]
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap()
+        self.inner.lock()
     }
 
     async fn run(self: Arc<Self>) {

@@ -25,7 +25,7 @@ async fn a_cluster_that_is_no_peer_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dialler_with_a_foreign_ca_is_refused() {
-    let (in_east, _in_west) = dialled_by(Cluster::new("west"), &Cluster::new("west")).await;
+    let (in_east, _in_west) = dialled_by(Cluster::new("west"), &Cluster::new("west"));
 
     in_east.counted(Event::Accept, "BadChain").await;
 }
@@ -141,7 +141,7 @@ async fn the_own_cluster_is_never_a_peer() {
 }
 
 /// East, which trusts `trusted` as west; and a gateway of `dialler` that dials it.
-async fn dialled_by(dialler: Cluster, trusted: &Cluster) -> (Gateway, Gateway) {
+fn dialled_by(dialler: Cluster, trusted: &Cluster) -> (Gateway, Gateway) {
     let east = Cluster::new("east");
     let in_east = east.gateway("east-1");
     in_east.links.set_peers(vec![trusted.peer(&[])]);

@@ -106,3 +106,64 @@ pub(crate) fn frame(message: &impl prost::Message) -> Bytes {
         .expect("a Vec grows: it always has room");
     Bytes::from(frame)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_follows_the_bytes_that_came() {
+        let mut decoder = FrameDecoder::new(1 << 20);
+        decoder.push(&(1_u32 << 20).to_be_bytes());
+        assert_eq!(decoder.poll_frame(), Ok(None));
+        assert_eq!(decoder.wanted(), 1 << 20);
+
+        let mut came = 0;
+        while decoder.wanted() > 0 {
+            came += decoder.push(&[0; 1000]);
+            assert!(decoder.buffer.capacity() <= (2 * came).min(1 << 20));
+        }
+        assert_eq!(
+            decoder.poll_frame().map(|frame| frame.map(|f| f.len())),
+            Ok(Some(1 << 20))
+        );
+    }
+
+    #[test]
+    fn a_frame_beyond_the_limit_is_refused_by_its_header() {
+        let mut decoder = FrameDecoder::new(16);
+
+        assert_eq!(decoder.push(&[0, 0, 0, 17, 1, 2, 3]), 4);
+
+        let error = FrameTooLarge {
+            length: 17,
+            limit: 16,
+        };
+        assert_eq!(decoder.poll_frame(), Err(error));
+        assert!(decoder.buffer.capacity() <= 16);
+    }
+
+    #[test]
+    fn what_follows_a_frame_is_left_alone() {
+        let mut decoder = FrameDecoder::new(16);
+        let stream = [0, 0, 0, 2, 7, 7, 9, 9];
+
+        let header = decoder.push(&stream);
+        assert_eq!(decoder.poll_frame(), Ok(None));
+        let content = decoder.push(&stream[header..]);
+
+        assert_eq!(decoder.poll_frame(), Ok(Some(Bytes::from_static(&[7, 7]))));
+        assert_eq!(&stream[header + content..], [9, 9]);
+        assert!(!decoder.is_midway());
+    }
+
+    #[test]
+    fn an_empty_message_is_a_frame() {
+        let mut decoder = FrameDecoder::new(16);
+
+        decoder.push(&[0; 4]);
+
+        assert_eq!(decoder.poll_frame(), Ok(Some(Bytes::new())));
+        assert!(!decoder.is_midway());
+    }
+}

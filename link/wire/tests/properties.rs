@@ -1,0 +1,327 @@
+//! What holds for all messages, and for all bytes.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test does not expect is its failure"
+)]
+
+#[path = "../fuzz/check.rs"]
+mod check;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use k8s_openapi::api::core::v1::{ClientIPConfig, SessionAffinityConfig};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use tombolo_catalog::{MAX_PORTS, ServiceName};
+use tombolo_crds::ClusterExportSpec;
+use tombolo_crds::mcs::{ServiceImportType, ServicePort};
+use tombolo_link_wire::{
+    Answer, CatalogMessage, Connect, Control, Hello, Preface, Protocol, Refusal, RefusalReason,
+    Source, limits,
+};
+
+proptest! {
+    #[test]
+    fn a_hello_means_the_same_at_the_other_end(hello in hello()) {
+        prop_assert_eq!(Hello::decode(content(hello.encode(), limits::HELLO)), Ok(hello));
+    }
+
+    #[test]
+    fn a_control_message_means_the_same_at_the_other_end(seq in any::<u64>()) {
+        for control in [Control::Ping(seq), Control::Pong(seq), Control::GoAway] {
+            let sent = content(control.encode(), limits::CONTROL);
+            prop_assert_eq!(Control::decode(sent), Ok(control));
+        }
+    }
+
+    #[test]
+    fn a_preface_means_the_same_at_the_other_end(connect in connect()) {
+        prop_assert_eq!(connect.validate(), Ok(()));
+        for preface in [Preface::Connect(Box::new(connect)), Preface::Catalog] {
+            let sent = content(preface.encode(), limits::PREFACE);
+            prop_assert_eq!(Preface::decode(sent), Ok(preface));
+        }
+    }
+
+    #[test]
+    fn an_answer_means_the_same_at_the_other_end(reason in reason(), message in ".{0,2000}") {
+        for answer in [Answer::Opened, Answer::Refused(Refusal::new(reason, message))] {
+            let sent = content(answer.encode(), limits::ANSWER);
+            prop_assert_eq!(Answer::decode(sent), Ok(answer));
+        }
+    }
+
+    #[test]
+    fn an_export_is_replicated_unchanged(export in export()) {
+        prop_assert_eq!(tombolo_catalog::validate(&export), Ok(()));
+        let message = CatalogMessage::Upsert(Box::new(export));
+        let sent = content(message.encode(), limits::CATALOG);
+        prop_assert_eq!(CatalogMessage::decode(sent), Ok(message));
+    }
+
+    #[test]
+    fn other_catalog_messages_mean_the_same(number in any::<u64>(), ns in label(), name in label()) {
+        for message in [
+            CatalogMessage::SnapshotBegin { revision: number },
+            CatalogMessage::SnapshotEnd { count: number },
+            CatalogMessage::Withdraw(ServiceName::new(ns, name)),
+        ] {
+            let sent = content(message.encode(), limits::CATALOG);
+            prop_assert_eq!(CatalogMessage::decode(sent), Ok(message));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(content in vec(any::<u8>(), 0..4096)) {
+        check::messages(&content);
+    }
+
+    /// Most arbitrary bytes are not even protobuf; these are nearly messages.
+    #[test]
+    fn nearly_messages_are_read_or_refused(
+        export in export(),
+        connect in connect(),
+        hello in hello(),
+        position in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        for frame in [
+            hello.encode(),
+            Preface::Connect(Box::new(connect)).encode(),
+            CatalogMessage::Upsert(Box::new(export)).encode(),
+        ] {
+            let mut content = frame[4..].to_vec();
+            let at = position.index(content.len());
+            content[at] = byte;
+            check::messages(&content);
+            check::messages(&content[..cut.index(content.len())]);
+        }
+    }
+
+    #[test]
+    fn any_stream_is_cut_the_same_in_any_pieces(
+        bytes in vec(prop_oneof![3 => Just(0_u8), 1 => 1..32_u8], 0..512),
+        limit in 0..64_usize,
+        piece in 1..40_usize,
+    ) {
+        check::frames(&bytes, limit, piece);
+    }
+}
+
+/// The largest export that is valid fits into a frame.
+#[test]
+fn the_largest_export_fits() {
+    let port = |number: i32| ServicePort {
+        name: Some(format!("{number:063}")),
+        protocol: "SCTP".to_owned(),
+        app_protocol: Some(format!("{}/{}", "d".repeat(253), "n".repeat(63))),
+        port: number,
+    };
+    let metadata = 64 * 1024 - 316;
+    let mut largest = ClusterExportSpec {
+        cluster: "c".repeat(63),
+        namespace: "n".repeat(63),
+        name: "s".repeat(63),
+        created_at: Time(Timestamp::MAX),
+        type_: ServiceImportType::Headless,
+        ports: (1..).map(port).take(MAX_PORTS).collect(),
+        session_affinity: Some("ClientIP".to_owned()),
+        session_affinity_config: Some(SessionAffinityConfig {
+            client_ip: Some(ClientIPConfig {
+                timeout_seconds: Some(86_400),
+            }),
+        }),
+        internal_traffic_policy: Some("Cluster".to_owned()),
+        traffic_distribution: Some("PreferSameZone".to_owned()),
+        ip_families: vec!["IPv4".to_owned(), "IPv6".to_owned()],
+        exported_labels: BTreeMap::new(),
+        exported_annotations: BTreeMap::from([("a".to_owned(), "v".repeat(metadata))]),
+        ready: true,
+    };
+    assert_eq!(tombolo_catalog::validate(&largest), Ok(()));
+    let length = CatalogMessage::Upsert(Box::new(largest.clone()))
+        .encode()
+        .len();
+    assert!(length <= limits::CATALOG, "{length}");
+
+    // Many short keys take more than one long value: each has a few bytes of its own.
+    largest.exported_annotations = (0..16_384)
+        .map(|n| (format!("{n:04x}"), String::new()))
+        .collect();
+    assert_eq!(tombolo_catalog::validate(&largest), Ok(()));
+    let length = CatalogMessage::Upsert(Box::new(largest)).encode().len();
+    assert!(length <= limits::CATALOG + 4, "{length}");
+}
+
+fn content(frame: bytes::Bytes, limit: usize) -> bytes::Bytes {
+    let length = u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize;
+    assert_eq!(frame.len(), 4 + length);
+    assert!(length <= limit, "{length}");
+    frame.slice(4..)
+}
+
+fn label() -> impl Strategy<Value = String> {
+    "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+}
+
+fn subdomain() -> impl Strategy<Value = String> {
+    vec("[a-z0-9]{1,20}", 1..5).prop_map(|labels| labels.join("."))
+}
+
+fn or_empty(strategy: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    prop_oneof![Just(String::new()), strategy]
+}
+
+fn hello() -> impl Strategy<Value = Hello> {
+    (
+        any::<[u32; 3]>(),
+        subdomain(),
+        label(),
+        subdomain(),
+        "[!-~]{0,64}",
+    )
+        .prop_map(
+            |([protocol_version, merge_version, siblings], clusterset, cluster, replica, uid)| {
+                Hello {
+                    protocol_version,
+                    merge_version,
+                    clusterset,
+                    cluster,
+                    replica,
+                    siblings,
+                    incarnation: uid,
+                }
+            },
+        )
+}
+
+fn connect() -> impl Strategy<Value = Connect> {
+    (
+        (label(), label()),
+        prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)],
+        1..=u16::MAX,
+        source(),
+        vec(label(), 0..=limits::PATH),
+        "[!-~]{0,128}",
+    )
+        .prop_map(
+            |((namespace, name), protocol, port, source, path, traceparent)| Connect {
+                service: ServiceName::new(namespace, name),
+                protocol,
+                port,
+                source,
+                path,
+                traceparent,
+            },
+        )
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    (
+        or_empty(label()),
+        or_empty(label()),
+        or_empty(subdomain()),
+        or_empty(subdomain()),
+        option::of(any::<SocketAddr>()),
+    )
+        .prop_map(
+            |(cluster, namespace, pod, service_account, address)| Source {
+                cluster,
+                namespace,
+                pod,
+                service_account,
+                // Flow information is of one host only, and is not written.
+                address: address.map(|address| SocketAddr::new(address.ip(), address.port())),
+            },
+        )
+}
+
+fn reason() -> impl Strategy<Value = RefusalReason> {
+    prop::sample::select(vec![
+        RefusalReason::NotExported,
+        RefusalReason::PortNotExported,
+        RefusalReason::NoReadyEndpoint,
+        RefusalReason::EndpointRefused,
+        RefusalReason::DialFailed,
+        RefusalReason::Loop,
+        RefusalReason::Draining,
+        RefusalReason::Overloaded,
+        RefusalReason::Malformed,
+        RefusalReason::Other,
+    ])
+}
+
+fn export() -> impl Strategy<Value = ClusterExportSpec> {
+    let names = (label(), label(), label());
+    let time = (0..4_000_000_000_i64, 0..1_000_000_000_i32)
+        .prop_map(|(second, nanosecond)| Timestamp::new(second, nanosecond).unwrap());
+    let kind = prop_oneof![
+        Just(ServiceImportType::ClusterSetIP),
+        Just(ServiceImportType::Headless)
+    ];
+    let affinity = option::of(option::of(option::of(1..=86_400_i32))).prop_map(|config| {
+        config.map(|client_ip| SessionAffinityConfig {
+            client_ip: client_ip.map(|timeout_seconds| ClientIPConfig { timeout_seconds }),
+        })
+    });
+    let traffic = (
+        option::of(prop::sample::select(vec!["None", "ClientIP"])),
+        affinity,
+        option::of(prop::sample::select(vec!["Cluster", "Local"])),
+        option::of("[A-Z][a-zA-Z]{0,20}"),
+        prop::sample::select(vec![vec![], vec!["IPv4"], vec!["IPv6", "IPv4"]]),
+    );
+    let metadata = (
+        btree_map("[a-z.]{0,0}[a-z0-9]{1,20}", "([a-zA-Z0-9]{1,20})?", 0..4),
+        btree_map("[a-z0-9]{1,20}", ".{0,50}", 0..4),
+        any::<bool>(),
+    );
+    (names, time, kind, ports(), traffic, metadata).prop_map(
+        |(names, time, type_, ports, traffic, metadata)| {
+            let (cluster, namespace, name) = names;
+            let (affinity, session_affinity_config, policy, traffic_distribution, families) =
+                traffic;
+            let (exported_labels, exported_annotations, ready) = metadata;
+            ClusterExportSpec {
+                cluster,
+                namespace,
+                name,
+                created_at: Time(time),
+                type_,
+                ports,
+                session_affinity: affinity.map(str::to_owned),
+                session_affinity_config,
+                internal_traffic_policy: policy.map(str::to_owned),
+                traffic_distribution,
+                ip_families: families.into_iter().map(str::to_owned).collect(),
+                exported_labels,
+                exported_annotations,
+                ready,
+            }
+        },
+    )
+}
+
+/// Ports whose numbers and names are all different.
+fn ports() -> impl Strategy<Value = Vec<ServicePort>> {
+    let port = (
+        prop::sample::select(vec!["TCP", "UDP", "SCTP"]),
+        option::of("[a-z]{1,10}(/[a-z]{1,10})?"),
+    );
+    btree_map(1..=i32::from(u16::MAX), port, 1..8).prop_map(|ports| {
+        let port =
+            |(number, (protocol, app_protocol)): (i32, (&str, Option<String>))| ServicePort {
+                name: Some(format!("p{number}")),
+                protocol: protocol.to_owned(),
+                app_protocol,
+                port: number,
+            };
+        ports.into_iter().map(port).collect()
+    })
+}
