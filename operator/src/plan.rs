@@ -52,8 +52,13 @@ pub struct Now {
 }
 
 /// Computes the plan. `ports` is asked for the gateway ports of new ports of the import, and told
-/// which are no longer needed.
-pub fn plan(view: &View, ports: &mut PortAllotter, now: Now) -> Plan {
+/// which are no longer needed. What `is_settled` was applied before, and left the object as it is.
+pub fn plan(
+    view: &View,
+    ports: &mut PortAllotter,
+    now: Now,
+    is_settled: impl Fn(&Action) -> bool,
+) -> Plan {
     let mut plan = Plan::default();
     let exported = export::evaluate(view);
     if view.failure.is_none() {
@@ -80,6 +85,7 @@ pub fn plan(view: &View, ports: &mut PortAllotter, now: Now) -> Plan {
             import::State::Absent
         }
     };
+    plan.actions.retain(|action| !is_settled(action));
     if plan.actions.is_empty() {
         export::status(
             view,
@@ -91,6 +97,7 @@ pub fn plan(view: &View, ports: &mut PortAllotter, now: Now) -> Plan {
         if let Some(import) = wanted {
             import::status(view, import, &state, now.wall, &mut plan);
         }
+        plan.actions.retain(|action| !is_settled(action));
     }
     plan
 }

@@ -128,15 +128,12 @@ impl Reconciler {
             wall: Timestamp::now(),
             monotonic: std::time::Instant::now(),
         };
-        let Plan {
-            mut actions,
-            notices,
-        } = plan(view, &mut self.ports.lock(), now);
+        let settled = self.settled.lock();
+        let is_settled = |action: &Action| settled.has(action, view);
+        let Plan { actions, notices } = plan(view, &mut self.ports.lock(), now, is_settled);
         for (about, notice) in notices {
             self.events.publish(&about, notice);
         }
-        let settled = self.settled.lock();
-        actions.retain(|action| !settled.has(action, view));
         actions
     }
 

@@ -13,6 +13,9 @@ use tombolo_catalog::ServiceName;
 use crate::plan::action::Action;
 use crate::plan::view::View;
 
+#[cfg(test)]
+mod tests;
+
 /// What was applied last to each object, and the version that came of it.
 #[derive(Debug, Default)]
 pub struct Settled(HashMap<Target, (u64, String)>);
@@ -36,8 +39,7 @@ impl Settled {
         known.is_some_and(|(applied, left)| *applied == fingerprint(action) && *left == version)
     }
 
-    /// The action was carried out, and left the object in the view like this. Whether it was
-    /// already so.
+    /// The action was carried out, and left the object like this.
     pub fn record(&mut self, action: &Action, after: &View) {
         if action.is_removal() {
             self.0.remove(&target(action));

@@ -16,6 +16,7 @@ use tombolo_crds::well_known::{
 use super::view::NamespaceState;
 
 mod gateways;
+mod properties;
 mod world;
 
 use world::{

@@ -82,7 +82,7 @@ impl World {
                 wall: self.wall,
                 monotonic: Instant::now(),
             };
-            let Plan { actions, notices } = plan(&view, &mut self.ports, now);
+            let Plan { actions, notices } = plan(&view, &mut self.ports, now, |_| false);
             self.notices
                 .extend(notices.iter().map(|(_, notice)| notice.reason));
             if actions.is_empty() {

@@ -1,0 +1,264 @@
+//! A cluster without nodes: etcd and kube-apiserver.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::config::KubeConfigOptions;
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::scene::eventually;
+
+const TOKEN: &str = "administrator";
+
+/// Counts what clients write, and what they are refused.
+const AUDIT_POLICY: &str = r"
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: None
+    verbs: [watch]
+  - level: Metadata
+";
+
+static PROGRAMS: LazyLock<Programs> = LazyLock::new(Programs::build);
+static ETCD: LazyLock<Etcd> = LazyLock::new(Etcd::start);
+static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+
+struct Programs {
+    api_server: PathBuf,
+    etcd: PathBuf,
+}
+
+struct Etcd {
+    url: String,
+    _process: Process,
+    _dir: TempDir,
+}
+
+pub(crate) struct Cluster {
+    url: String,
+    process: Process,
+    dir: TempDir,
+}
+
+/// A request of some client, as the API server recorded it.
+pub(crate) struct Request {
+    pub(crate) user: String,
+    pub(crate) verb: String,
+    pub(crate) resource: String,
+    pub(crate) namespace: String,
+    pub(crate) code: u64,
+}
+
+impl Programs {
+    fn build() -> Self {
+        let build =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo-clusters/binaries/build.sh");
+        println!(
+            "kube-apiserver and etcd: {} builds what is missing",
+            build.display()
+        );
+        let output = Command::new(&build)
+            .args(["kube-apiserver", "etcd"])
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{} failed", build.display());
+        let paths = String::from_utf8(output.stdout).unwrap();
+        let mut paths = paths.lines().map(PathBuf::from);
+        Self {
+            api_server: paths.next().unwrap(),
+            etcd: paths.next().unwrap(),
+        }
+    }
+}
+
+impl Etcd {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (url, peer_url) = (local_url("http"), local_url("http"));
+        let args = [
+            format!("--data-dir={}", dir.path().join("data").display()),
+            format!("--listen-client-urls={url}"),
+            format!("--advertise-client-urls={url}"),
+            format!("--listen-peer-urls={peer_url}"),
+            format!("--initial-advertise-peer-urls={peer_url}"),
+            format!("--initial-cluster=default={peer_url}"),
+            // Nothing here is to outlive the machine's power.
+            "--unsafe-no-fsync".to_owned(),
+        ];
+        let process = Process::start(&PROGRAMS.etcd, &args, &[], &dir.path().join("etcd.log"));
+        Self {
+            url,
+            _process: process,
+            _dir: dir,
+        }
+    }
+}
+
+impl Cluster {
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, content).unwrap();
+            path.display().to_string()
+        };
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let key = file("service-account.key", &pair.serialize_pem());
+        let public_key = file("service-account.pub", &pair.public_key_pem());
+        let tokens = file(
+            "tokens.csv",
+            &format!("{TOKEN},admin,admin,system:masters\n"),
+        );
+        let policy = file("audit.yaml", AUDIT_POLICY);
+        let url = local_url("https");
+        let port = url.rsplit(':').next().unwrap();
+        let args = [
+            format!("--etcd-servers={}", ETCD.url),
+            format!(
+                "--etcd-prefix=/cluster-{}",
+                CLUSTERS.fetch_add(1, Ordering::Relaxed)
+            ),
+            format!("--secure-port={port}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--cert-dir={}", dir.path().display()),
+            format!("--token-auth-file={tokens}"),
+            "--authorization-mode=RBAC".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            format!("--service-account-key-file={public_key}"),
+            format!("--service-account-signing-key-file={key}"),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            // There is no controller that would make the default account of a namespace.
+            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+            format!("--audit-policy-file={policy}"),
+            format!(
+                "--audit-log-path={}",
+                dir.path().join("audit.log").display()
+            ),
+        ];
+        let log = dir.path().join("kube-apiserver.log");
+        let process = Process::start(&PROGRAMS.api_server, &args, &[], &log);
+        Self { url, process, dir }
+    }
+
+    /// A client that may do everything, once the API server answers.
+    pub(crate) async fn admin(&self) -> Client {
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(
+            serde_json::from_value(self.kubeconfig(None)).unwrap(),
+            &options,
+        );
+        let client = tombolo_runtime::client::client(config.await.unwrap()).unwrap();
+        eventually(
+            "the API server is ready",
+            async || match Api::<Namespace>::all(client.clone()).get("default").await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(format!("{error}\n{}", self.process.log())),
+            },
+        )
+        .await;
+        client
+    }
+
+    /// Writes a kubeconfig with which a program is `user`.
+    pub(crate) fn kubeconfig_of(&self, user: &str) -> PathBuf {
+        let path = self
+            .dir
+            .path()
+            .join(format!("{}.kubeconfig", user.replace(':', "-")));
+        // JSON is YAML.
+        fs::write(&path, self.kubeconfig(Some(user)).to_string()).unwrap();
+        path
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What was asked of the API server so far, but for watches.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        let log = fs::read_to_string(self.dir.path().join("audit.log")).unwrap_or_default();
+        log.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .map(Request::read)
+            .collect()
+    }
+
+    /// What the operators wrote, but for what runs on its own: Leases, Events.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        let requests = self.requests().into_iter();
+        let writes = requests.filter(|request| {
+            request.user.starts_with("system:serviceaccount:")
+                && ["create", "update", "patch", "delete"].contains(&request.verb.as_str())
+                && !["leases", "events"].contains(&request.resource.as_str())
+        });
+        writes
+            .map(|r| format!("{} {} {}", r.verb, r.namespace, r.resource))
+            .collect()
+    }
+
+    fn kubeconfig(&self, user: Option<&str>) -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {
+                "server": self.url, "insecure-skip-tls-verify": true,
+            }}],
+            "users": [{"name": "u", "user": {"token": TOKEN, "as": user}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        })
+    }
+}
+
+impl Request {
+    fn read(event: Value) -> Self {
+        let text = |path: &str| {
+            event
+                .pointer(path)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let user = text("/impersonatedUser/username");
+        let subresource = text("/objectRef/subresource");
+        let mut resource = text("/objectRef/resource");
+        if !subresource.is_empty() {
+            resource = format!("{resource}/{subresource}");
+        }
+        Self {
+            user: if user.is_empty() {
+                text("/user/username")
+            } else {
+                user
+            },
+            verb: text("/verb"),
+            resource,
+            namespace: text("/objectRef/namespace"),
+            code: event
+                .pointer("/responseStatus/code")
+                .and_then(Value::as_u64)
+                .unwrap_or_default(),
+        }
+    }
+}
+
+fn local_url(scheme: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("{scheme}://{}", listener.local_addr().unwrap())
+}
+
+/// How long what should come to pass may take on a machine that is busy with other things.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
