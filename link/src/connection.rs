@@ -1,6 +1,6 @@
 //! A connection to one replica of a peer: its control stream, and the streams that the peer opens.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,9 @@ use crate::pool::ConnectionId;
 use crate::status::ConnectionStats;
 use crate::stream::{InFlight, LinkStream, RecvHalf, SendHalf, StreamError};
 use crate::trust::{self, Chain, Role, Trust, TrustError};
+
+#[cfg(test)]
+mod tests;
 
 /// How long a message may wait for room in the control stream: the peer reads it at once if it is
 /// alive.
@@ -66,6 +69,8 @@ pub(crate) struct Connection {
     streams: Arc<AtomicUsize>,
     /// In microseconds; 0 before the first answer.
     ping: AtomicU64,
+    /// Whether the last ping is without an answer.
+    suspect: AtomicBool,
     closed_with: OnceLock<CloseCode>,
 }
 
@@ -172,6 +177,7 @@ impl Connection {
             catalogs: Arc::default(),
             streams: Arc::default(),
             ping: AtomicU64::new(0),
+            suspect: AtomicBool::new(false),
             closed_with: OnceLock::new(),
         };
         (Arc::new(connection), control)
@@ -180,6 +186,11 @@ impl Connection {
     /// Streams in use, in either direction.
     pub(crate) fn load(&self) -> usize {
         self.streams.load(Ordering::Relaxed)
+    }
+
+    /// Whether the other end may be dead: others come first then.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
     }
 
     pub(crate) fn close(&self, code: CloseCode) {
@@ -246,6 +257,7 @@ impl Connection {
                 }
                 () = tokio::time::sleep_until(timeout.into()) => {
                     let now = Instant::now();
+                    self.suspect.store(heartbeat.is_suspect(now), Ordering::Relaxed);
                     if now >= expiry && !retired {
                         retired = true;
                         emit(ConnectionEvent::GoingAway);
@@ -283,6 +295,7 @@ impl Connection {
             Control::Ping(seq) => write(send, Control::Pong(seq)).await?,
             Control::Pong(seq) => {
                 if let Some(rtt) = heartbeat.handle_pong(Instant::now(), seq) {
+                    self.suspect.store(false, Ordering::Relaxed);
                     let micros = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
                     self.ping.store(micros.max(1), Ordering::Relaxed);
                 }

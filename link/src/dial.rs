@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, EndpointConfig, TokioRuntime, VarInt};
+use quinn::{ClientConfig, TokioRuntime, VarInt};
 
 use crate::connection::{ControlStream, Credentials, Established};
 use crate::fault::Ended;
@@ -16,6 +16,7 @@ use crate::pool::DialEnd;
 use crate::socket;
 use crate::status::LinkFault;
 use crate::tls::{self, TlsError};
+use crate::transport;
 use crate::trust::{PeerVerifier, Role, TrustError};
 
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -122,7 +123,7 @@ fn connect(
     let config = |error: ConfigError| DialError::Config { remote, error };
     let socket = socket::dial(remote).map_err(|error| DialError::Socket { remote, error })?;
     let endpoint = quinn::Endpoint::new(
-        EndpointConfig::default(),
+        transport::endpoint(&local.config),
         None,
         socket,
         Arc::new(TokioRuntime),

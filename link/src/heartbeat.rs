@@ -54,6 +54,12 @@ impl Heartbeat {
         Beat::Ping(seq)
     }
 
+    /// Whether the last ping that was due before `now` has no answer yet: it may be dead already.
+    pub(crate) fn is_suspect(&self, now: Instant) -> bool {
+        let oldest = self.unanswered.front();
+        oldest.is_some_and(|(_, sent_at)| now.saturating_duration_since(*sent_at) >= INTERVAL)
+    }
+
     /// The round-trip time, if the pong answers a ping of which it was not known. It answers all
     /// earlier ones, too.
     pub(crate) fn handle_pong(&mut self, now: Instant, seq: u64) -> Option<Duration> {
@@ -95,6 +101,18 @@ mod tests {
         }
 
         assert_eq!(heartbeat.handle_timeout(start + 3 * INTERVAL), Beat::Dead);
+    }
+
+    #[test]
+    fn the_first_missed_ping_raises_suspicion_and_its_answer_ends_it() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start);
+        heartbeat.handle_timeout(start);
+
+        assert!(!heartbeat.is_suspect(start + INTERVAL - MILLISECOND));
+        assert!(heartbeat.is_suspect(start + INTERVAL));
+        heartbeat.handle_pong(start + INTERVAL + MILLISECOND, 1);
+        assert!(!heartbeat.is_suspect(start + INTERVAL + MILLISECOND));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use quinn::{EndpointConfig, TokioRuntime};
+use quinn::TokioRuntime;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -98,7 +98,7 @@ impl Links {
             .transport_config(Arc::clone(&transport))
             .max_incoming(config.max_handshakes);
         let endpoint = quinn::Endpoint::new(
-            EndpointConfig::default(),
+            transport::endpoint(&config),
             Some(server_config.clone()),
             crate::socket::listen(config.listen).map_err(listening)?,
             Arc::new(TokioRuntime),

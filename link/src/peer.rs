@@ -105,7 +105,7 @@ impl Peer {
     }
 
     /// The usable connection with the fewest streams of which `excluded` is not true; of several,
-    /// one after the other.
+    /// one after the other. One that may be dead comes last.
     pub(crate) fn pick(&self, excluded: impl Fn(&Connection) -> bool) -> Option<Arc<Connection>> {
         let active = Arc::clone(&self.active.borrow());
         let turn = self.rotation.fetch_add(1, Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Peer {
         (0..count)
             .map(|offset| &active[(turn.wrapping_add(offset)) % count])
             .filter(|connection| !excluded(connection))
-            .min_by_key(|connection| connection.load())
+            .min_by_key(|connection| (connection.is_suspect(), connection.load()))
             .cloned()
     }
 
@@ -156,9 +156,13 @@ impl PeerTask {
             refuse_late(command, code);
         }
         self.active.send_replace(Active::default());
-        self.local.status.send_modify(|status| {
-            Arc::make_mut(status).remove(&*self.cluster);
-        });
+        // A peer of the same ID may have been added since: then the entry is its.
+        let peers = self.local.peers.read();
+        if !peers.contains_key(&*self.cluster) {
+            self.local.status.send_modify(|status| {
+                Arc::make_mut(status).remove(&*self.cluster);
+            });
+        }
     }
 
     fn handle(&mut self, command: Command) {

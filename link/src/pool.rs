@@ -31,6 +31,9 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// After a connection was lost: spread, so that both sides do not always dial at once.
 const LOST_PAUSE: Duration = Duration::from_millis(100);
+/// A connection that did not last so long is a failure of the dial that follows: what closed it
+/// may close the next one, too.
+const SETTLED: Duration = Duration::from_secs(10);
 /// Dials at a time while there is no connection at all, each to another address.
 const PARALLEL_DIALS: usize = 4;
 
@@ -82,6 +85,8 @@ pub(crate) struct Pool {
     /// As the peer's gateways told last; 0 if they do not know.
     siblings: usize,
     fruitless: u32,
+    /// Connections in a row that did not last.
+    unsettled: u32,
     draining: bool,
     next_dial: u64,
     rng: SmallRng,
@@ -102,6 +107,7 @@ struct Member {
     replica: Arc<str>,
     dialled: bool,
     usable: bool,
+    since: Instant,
 }
 
 // === impl Pool ===
@@ -114,6 +120,7 @@ impl Pool {
             connections: BTreeMap::new(),
             siblings: 0,
             fruitless: 0,
+            unsettled: 0,
             draining: false,
             next_dial: 0,
             rng: SmallRng::seed_from_u64(seed),
@@ -124,6 +131,10 @@ impl Pool {
     /// The addresses to dial are these now.
     pub(crate) fn handle_addresses(&mut self, now: Instant, addresses: &[String]) {
         let distinct: BTreeSet<&String> = addresses.iter().collect();
+        let known: BTreeSet<&String> = self.targets.iter().map(|target| &target.address).collect();
+        if distinct == known {
+            return;
+        }
         self.targets
             .retain(|target| distinct.contains(&target.address));
         for address in distinct {
@@ -181,6 +192,7 @@ impl Pool {
             replica,
             dialled,
             usable: true,
+            since: now,
         };
         self.connections.insert(id, member);
         self.actions.push_back(Action::Keep(id));
@@ -197,10 +209,7 @@ impl Pool {
         if let Some(target) = self.end_dial(dial) {
             let pause = fruitless.unwrap_or_else(|| {
                 target.failures = target.failures.saturating_add(1);
-                let doublings = (target.failures - 1).min(16);
-                (FIRST_BACKOFF * 2_u32.pow(doublings))
-                    .min(MAX_BACKOFF)
-                    .mul_f64(jitter)
+                backoff(target.failures).mul_f64(jitter)
             });
             target.next = now + pause;
         }
@@ -213,7 +222,8 @@ impl Pool {
             return;
         };
         if std::mem::replace(&mut member.usable, false) {
-            self.look_again(now);
+            let since = member.since;
+            self.look_again(now, since);
         }
     }
 
@@ -222,7 +232,7 @@ impl Pool {
         if let Some(member) = self.connections.remove(&id)
             && member.usable
         {
-            self.look_again(now);
+            self.look_again(now, member.since);
         }
     }
 
@@ -320,13 +330,24 @@ impl Pool {
         Some(target)
     }
 
-    /// What was learned by fruitless dials may not hold any longer.
-    fn look_again(&mut self, now: Instant) {
+    /// A connection that was usable since then is not any longer: what was learned by fruitless
+    /// dials may not hold any more.
+    fn look_again(&mut self, now: Instant, since: Instant) {
         self.fruitless = 0;
-        let soon = now + LOST_PAUSE.mul_f64(self.jitter());
-        for target in &mut self.targets {
-            target.failures = 0;
-            target.next = target.next.min(soon);
+        let jitter = self.jitter();
+        if now.saturating_duration_since(since) < SETTLED {
+            self.unsettled = self.unsettled.saturating_add(1);
+            let pause = now + backoff(self.unsettled).mul_f64(jitter);
+            for target in &mut self.targets {
+                target.next = target.next.max(pause);
+            }
+        } else {
+            self.unsettled = 0;
+            let soon = now + LOST_PAUSE.mul_f64(jitter);
+            for target in &mut self.targets {
+                target.failures = 0;
+                target.next = target.next.min(soon);
+            }
         }
         self.dial_due(now);
     }
@@ -365,4 +386,10 @@ impl Pool {
     fn jitter(&mut self) -> f64 {
         self.rng.random_range(0.5..1.0)
     }
+}
+
+/// The pause after so many failures in a row, of which there is at least one.
+fn backoff(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(16);
+    (FIRST_BACKOFF * 2_u32.pow(doublings)).min(MAX_BACKOFF)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::congestion::{BbrConfig, CubicConfig};
-use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use crate::config::{Congestion, LinkConfig};
 
@@ -26,13 +26,25 @@ const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// What every path carries (RFC 9000, 14): the size to fall back to when larger packets vanish.
 const MIN_MTU: u16 = 1200;
 
+/// The UDP payload of a packet of 1,500 bytes over IPv4.
+const ETHERNET: u16 = 1472;
+
 /// Ten packets of this size fit one call with segment offload, which takes 65,507 bytes.
 const MAX_MTU: u16 = 6500;
+
+/// An endpoint that takes packets as large as the peers may send by the same setting.
+pub(crate) fn endpoint(config: &LinkConfig) -> EndpointConfig {
+    let mut endpoint = EndpointConfig::default();
+    let largest = mtu(config).max(ETHERNET);
+    // It refuses only what QUIC forbids: less than 1200.
+    let _ = endpoint.max_udp_payload_size(largest);
+    endpoint
+}
 
 pub(crate) fn transport(config: &LinkConfig) -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     let mut mtu_discovery = MtuDiscoveryConfig::default();
-    mtu_discovery.upper_bound(config.mtu_upper_bound.clamp(MIN_MTU, MAX_MTU));
+    mtu_discovery.upper_bound(mtu(config));
     transport
         // One more for the control stream, and a few for catalogs.
         .max_concurrent_bidi_streams(VarInt::from_u32(config.max_streams.saturating_add(8)))
@@ -55,4 +67,8 @@ pub(crate) fn transport(config: &LinkConfig) -> Arc<TransportConfig> {
         }
     }
     Arc::new(transport)
+}
+
+fn mtu(config: &LinkConfig) -> u16 {
+    config.mtu_upper_bound.clamp(MIN_MTU, MAX_MTU)
 }

@@ -143,6 +143,7 @@ fn a_lost_connection_is_replaced_soon() {
     let a = world.connect("a", 2);
     world.advance(SECOND);
     world.connect("b", 2);
+    world.advance(SETTLED);
     world.actions();
 
     world.pool.handle_closed(world.now, a);
@@ -152,10 +153,52 @@ fn a_lost_connection_is_replaced_soon() {
 }
 
 #[test]
+fn connections_that_do_not_last_are_made_less_and_less_often() {
+    let mut world = World::new(&["east:1"]);
+    let mut made = 0;
+    for _ in 0..600 {
+        if world.try_connect("a", 1) {
+            let id = ConnectionId(made);
+            made += 1;
+            world.pool.handle_closed(world.now, id);
+        }
+        world.advance(SECOND / 10);
+    }
+
+    // In a minute: five while the pauses double, then one in 5 to 10 seconds.
+    assert!((10..=20).contains(&made), "{made}");
+    world.advance(MAX_BACKOFF);
+    let lasting = world.connect("a", 1);
+    world.advance(SETTLED);
+    world.actions();
+    world.pool.handle_closed(world.now, lasting);
+    world.advance(LOST_PAUSE);
+    assert_eq!(world.dials(), ["east:1"]);
+}
+
+#[test]
+fn the_same_addresses_again_change_nothing() {
+    let mut world = World::new(&["east:1"]);
+    world.connect("a", 2);
+    for _ in 0..40 {
+        world.advance(SECOND);
+        world.try_connect("a", 2);
+    }
+    world.actions();
+
+    let again = ["east:1".to_owned()];
+    world.pool.handle_addresses(world.now, &again);
+
+    let (next, _) = world.pool.poll_timeout().unwrap();
+    assert!(next > world.now + SECOND);
+    assert_eq!(world.dials(), [""; 0]);
+}
+
+#[test]
 fn a_connection_that_goes_away_is_replaced_while_it_lasts() {
     let mut world = World::new(&["east:1"]);
     let a = world.connect("a", 1);
-    world.advance(SECOND);
+    world.advance(SETTLED);
 
     world.pool.handle_going_away(world.now, a);
     world.advance(LOST_PAUSE);
