@@ -63,7 +63,7 @@ pub async fn connect() -> Result<Client, ClientError> {
 }
 
 /// Differs from `Client::try_from(config)` in what happens when the API server is away: the kernel
-/// tells (see [`SILENCE`]), requests are not retried out of sight for minutes (each caller has its
+/// tells within half a minute, requests are not retried out of sight for minutes (each caller has its
 /// own way to go on), and each failure is not logged as an error.
 ///
 /// # Errors

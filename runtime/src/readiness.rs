@@ -46,14 +46,6 @@ impl Readiness {
         gate
     }
 
-    /// Takes a gate away, open or not, with what it stood for.
-    pub fn remove(&self, gate: &Gate) {
-        self.0
-            .write()
-            .gates
-            .retain(|other| !Arc::ptr_eq(&other.open, &gate.open));
-    }
-
     /// Makes readiness depend on `runtime` answering, for a program that serves from another
     /// runtime than its admin server's.
     pub fn require_runtime(&self, name: &'static str, runtime: Handle) {
@@ -140,12 +132,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_removed_gate_holds_nothing_back_and_its_namesake_does() {
+    async fn a_gate_does_not_open_its_namesake() {
         let readiness = Readiness::default();
         let first = readiness.gate("pods");
         let _second = readiness.gate("pods");
 
-        readiness.remove(&first);
+        first.open();
 
         assert_eq!(readiness.held_back_by().await, ["pods"]);
     }

@@ -12,6 +12,7 @@
 //! watch lists anew, with a backoff; what it knew stays until that list is complete, so an index
 //! never sees a half-told state. An object that cannot be decoded stays as it was last understood.
 
+mod archive;
 mod failure;
 mod feed;
 mod file;
@@ -19,6 +20,7 @@ mod health;
 mod index;
 mod metrics;
 mod mirror;
+mod sink;
 
 use std::{
     fmt::Debug,
@@ -37,9 +39,12 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::watch, time::Instant};
-use tokio_util::sync::CancellationToken;
 
-use self::feed::{Feed, Sink};
+use self::{
+    archive::Archive,
+    feed::{Feed, Manner},
+    sink::Sink,
+};
 pub use self::{
     failure::Failure,
     file::{LoadError, SaveError},
@@ -73,9 +78,7 @@ pub struct Watch<K> {
     name: &'static str,
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
-    max_silence: Option<Duration>,
-    absent_is_empty: bool,
-    stop: CancellationToken,
+    manner: Manner,
 }
 
 /// A watch that runs.
@@ -111,9 +114,11 @@ impl Watches {
             name,
             api,
             config: watcher::Config::default(),
-            max_silence: None,
-            absent_is_empty: false,
-            stop: self.tasks.kill().clone(),
+            manner: Manner {
+                patience: self.patience,
+                max_silence: None,
+                absent_is_empty: false,
+            },
         }
     }
 }
@@ -130,17 +135,11 @@ where
         self
     }
 
-    /// Watches only objects whose fields match this selector (`metadata.name=…`).
-    pub fn fields(mut self, selector: &str) -> Self {
-        self.config = self.config.fields(selector);
-        self
-    }
-
     /// For objects of which some are known to change all the time (heartbeats): after a longer
     /// silence while there are any, the watch counts as broken until a new list tells which of the
     /// two has died.
     pub fn max_silence(mut self, limit: Duration) -> Self {
-        self.max_silence = Some(limit);
+        self.manner.max_silence = Some(limit);
         self
     }
 
@@ -148,13 +147,7 @@ where
     /// a complete list of none, unless there was another list before (an API server that starts may
     /// not know its kinds yet).
     pub fn absent_is_empty(mut self) -> Self {
-        self.absent_is_empty = true;
-        self
-    }
-
-    /// Ends the watch, too, when `stop` is cancelled. Its gate stays as it is then.
-    pub fn until(mut self, stop: CancellationToken) -> Self {
-        self.stop = stop;
+        self.manner.absent_is_empty = true;
         self
     }
 
@@ -206,31 +199,24 @@ where
             name,
             api,
             config,
-            max_silence,
-            absent_is_empty,
-            stop,
+            manner,
         } = self;
         let (health, receiver) = watch::channel(Health::starting(Instant::now()));
         let newest = Arc::new(AtomicU64::new(0));
+        let metrics = watches.metrics.of(name);
+        let archive = store.map(|store| Archive::new(name, store, &metrics));
         let sink = Sink {
+            name,
             index: Box::new(index),
             gate: watches.readiness.gate(name),
             health,
             newest: Arc::clone(&newest),
-            metrics: watches.metrics.of(name),
+            metrics,
+            failure: None,
         };
-        let timing = feed::Timing {
-            patience: watches.patience,
-            max_silence,
-        };
-        let feed = Feed::new(name, sink, store, timing, absent_is_empty);
         let list_and_watch = move || watcher(api.clone(), config.clone());
-        let task = format!("watch {name}");
-        drop(
-            watches
-                .tasks
-                .spawn_service(&task, feed.run(list_and_watch, project, stop)),
-        );
+        let feed = Feed::new(sink, archive, manner).run(list_and_watch, project);
+        drop(watches.tasks.spawn_service(&format!("watch {name}"), feed));
         Handle {
             health: receiver,
             newest,

@@ -1,5 +1,7 @@
 //! Why a watch is broken.
 
+use std::error::Error;
+
 use kube::{core::Status, runtime::watcher};
 use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
@@ -49,6 +51,11 @@ impl Failure {
     pub(super) fn needs_someone(self) -> bool {
         matches!(self, Self::Forbidden | Self::Unauthorized)
     }
+
+    /// Whether it is nothing to speak of.
+    pub(super) fn happens_in_health(self) -> bool {
+        self == Self::Expired
+    }
 }
 
 impl From<&watcher::Error> for Failure {
@@ -91,4 +98,20 @@ impl EncodeLabelValue for Failure {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
         EncodeLabelValue::encode(&self.reason(), encoder)
     }
+}
+
+/// An error with its causes, on one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        // Many errors repeat their source.
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        source = error.source();
+    }
+    text
 }

@@ -1,27 +1,20 @@
-//! The task of a watch: streams, timers and the state file around the [`Mirror`].
+//! The task of a watch: its streams and timers around the [`Mirror`].
 
-use std::{
-    collections::BTreeMap, error::Error, sync::Arc, sync::atomic::AtomicU64, time::Duration,
-};
+use std::{collections::BTreeMap, error::Error, time::Duration};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
 use kube::{Resource, core::DeserializeGuard, runtime::watcher};
-use tokio::{
-    sync::watch,
-    task::{self, JoinHandle},
-    time::{self, Instant},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{self, Instant};
 
 use super::{
+    archive::Archive,
     failure::Failure,
-    file::{Saved, Store},
-    health::{Health, Origin},
-    index::{Index, Key},
-    metrics::OneWatch,
+    health::Origin,
+    index::Key,
     mirror::{Content, Heard, Mirror},
+    sink::Sink,
 };
-use crate::{backoff::Backoff, readiness::Gate};
+use crate::backoff::Backoff;
 
 /// A list of which nothing is heard for so long has stalled: pages take seconds at most.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
@@ -31,33 +24,21 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 /// How long after a change the state is saved: what is lost if the process dies before.
 const SAVED_AFTER: Duration = Duration::from_secs(1);
 
-/// Where a watch's news go.
-pub(super) struct Sink<T> {
-    pub(super) index: Box<dyn Index<T>>,
-    pub(super) gate: Gate,
-    pub(super) health: watch::Sender<Health>,
-    pub(super) newest: Arc<AtomicU64>,
-    pub(super) metrics: OneWatch,
-}
-
+/// How a watch differs from others.
 #[derive(Clone, Copy)]
-pub(super) struct Timing {
+pub(super) struct Manner {
     pub(super) patience: Duration,
     pub(super) max_silence: Option<Duration>,
+    pub(super) absent_is_empty: bool,
 }
 
 pub(super) struct Feed<T> {
-    name: &'static str,
     sink: Sink<T>,
-    store: Option<Arc<dyn Store<T>>>,
-    timing: Timing,
-    absent_is_empty: bool,
+    archive: Option<Archive<T>>,
+    manner: Manner,
     mirror: Mirror<T>,
     timers: BTreeMap<Timer, Instant>,
     backoff: Backoff,
-    /// Why the watch is broken, from its first failure until it is restored.
-    failure: Option<Failure>,
-    saving: Option<JoinHandle<()>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,25 +62,15 @@ type Objects<K> = BoxStream<'static, watcher::Result<watcher::Event<DeserializeG
 // === impl Feed ===
 
 impl<T: PartialEq + Send + Sync + 'static> Feed<T> {
-    pub(super) fn new(
-        name: &'static str,
-        sink: Sink<T>,
-        store: Option<Arc<dyn Store<T>>>,
-        timing: Timing,
-        absent_is_empty: bool,
-    ) -> Self {
+    pub(super) fn new(sink: Sink<T>, archive: Option<Archive<T>>, manner: Manner) -> Self {
         sink.metrics.broken.set(1);
         Self {
-            name,
             sink,
-            store,
-            timing,
-            absent_is_empty,
+            archive,
+            manner,
             mirror: Mirror::default(),
             timers: BTreeMap::new(),
             backoff: Backoff::new(),
-            failure: None,
-            saving: None,
         }
     }
 
@@ -107,27 +78,20 @@ impl<T: PartialEq + Send + Sync + 'static> Feed<T> {
         mut self,
         list_and_watch: impl Fn() -> S,
         mut project: impl FnMut(K) -> Option<T>,
-        stop: CancellationToken,
     ) where
         K: Resource<DynamicType = ()> + Send + 'static,
         S: Stream<Item = watcher::Result<watcher::Event<DeserializeGuard<K>>>> + Send + 'static,
     {
         let mut objects: Option<Objects<K>> = None;
-        if self.store.is_some() {
-            self.arm(Timer::Patience, self.timing.patience);
+        if self.archive.is_some() {
+            self.arm(Timer::Patience, self.manner.patience);
         }
         self.arm(Timer::Retry, Duration::ZERO);
         loop {
-            let timer = self
-                .timers
-                .iter()
-                .min_by_key(|(_, at)| **at)
-                .map(|(t, at)| (*t, *at));
             tokio::select! {
-                // A stop comes first; timers before news, which may never pause.
+                // Timers before news, which may never pause.
                 biased;
-                () = stop.cancelled() => return,
-                timer = due(timer) => {
+                timer = due(self.next_timer()) => {
                     self.timers.remove(&timer);
                     match timer {
                         Timer::Retry => {
@@ -140,9 +104,10 @@ impl<T: PartialEq + Send + Sync + 'static> Feed<T> {
                         }
                         Timer::Silent => {
                             objects = None;
-                            self.doubt();
+                            self.sink.doubted();
+                            self.arm(Timer::Retry, Duration::ZERO);
                         }
-                        Timer::Settled => self.restore(),
+                        Timer::Settled => self.sink.restored(),
                         Timer::Patience => self.load().await,
                         Timer::Save => self.save(),
                     }
@@ -184,11 +149,13 @@ impl<T: PartialEq + Send + Sync + 'static> Feed<T> {
             self.timers.remove(&Timer::Stalled);
             self.synced(Origin::Api);
         }
-        match self.failure {
-            Some(_) if listed => self.arm(Timer::Settled, SETTLED_AFTER),
-            Some(_) | None => self.restore(),
+        if listed && self.sink.failure.is_some() {
+            self.arm(Timer::Settled, SETTLED_AFTER);
+        } else {
+            self.timers.remove(&Timer::Settled);
+            self.sink.restored();
         }
-        match self.timing.max_silence {
+        match self.manner.max_silence {
             Some(limit) if !self.mirror.objects().is_empty() => self.arm(Timer::Silent, limit),
             Some(_) | None => drop(self.timers.remove(&Timer::Silent)),
         }
@@ -211,7 +178,8 @@ impl<T: PartialEq + Send + Sync + 'static> Feed<T> {
             }
             Err(invalid) => {
                 self.sink.metrics.failed(Failure::Undecodable);
-                tracing::info!(watch = self.name, object = %key, error = %invalid, "not understood");
+                let watch = self.sink.name;
+                tracing::info!(watch, object = %key, error = %invalid, "not understood");
                 Content::Unknown
             }
         };
@@ -222,188 +190,73 @@ impl<T: PartialEq + Send + Sync + 'static> Feed<T> {
         }
     }
 
-    /// After the mirror has told the index what it heard.
     fn told(&mut self, is_news: bool) {
-        let newest = self.mirror.newest();
-        self.sink
-            .newest
-            .store(newest, std::sync::atomic::Ordering::Release);
-        if !is_news {
-            return;
-        }
-        self.sink.metrics.changes.inc();
-        self.sink
-            .metrics
-            .objects
-            .set(i64::try_from(self.mirror.objects().len()).unwrap_or(i64::MAX));
-        if self.store.is_some() && !self.timers.contains_key(&Timer::Save) {
+        self.sink.told(&self.mirror, is_news);
+        if is_news && self.archive.is_some() && !self.timers.contains_key(&Timer::Save) {
             self.arm(Timer::Save, SAVED_AFTER);
         }
     }
 
     fn synced(&mut self, origin: Origin) {
         self.timers.remove(&Timer::Patience);
-        self.sink
-            .metrics
-            .from_file
-            .set(i64::from(origin == Origin::File));
-        self.sink.gate.open();
-        let previous = self.sink.health.borrow().origin();
-        if previous == Some(Origin::File) && origin == Origin::Api {
-            tracing::info!(
-                watch = self.name,
-                "the API server's state replaces the saved one"
-            );
-        }
-        self.sink
-            .health
-            .send_if_modified(|health| health.has_state_of(origin));
-    }
-
-    /// Nothing was heard for longer than is likely: ask.
-    fn doubt(&mut self) {
-        self.sink.metrics.failed(Failure::Silent);
-        self.sink
-            .health
-            .send_if_modified(|health| health.broken(Instant::now()));
-        self.arm(Timer::Retry, Duration::ZERO);
-    }
-
-    /// The API server does not know a kind that it need not know.
-    fn absent(&mut self) {
-        self.arm_retry();
-        if self.sink.health.borrow().origin().is_none() {
-            tracing::info!(
-                watch = self.name,
-                "the API server does not know this kind of object"
-            );
-            let is_news = self
-                .mirror
-                .replace(BTreeMap::new(), 0, &mut *self.sink.index);
-            self.told(is_news);
-            self.synced(Origin::Api);
-        }
-        self.restore();
+        self.sink.synced(origin);
     }
 
     fn fail(&mut self, failure: Failure, error: Option<&dyn Error>) {
         for timer in [Timer::Stalled, Timer::Silent, Timer::Settled] {
             self.timers.remove(&timer);
         }
-        if self.absent_is_empty && failure == Failure::NotFound {
-            return self.absent();
-        }
-        self.arm_retry();
-        self.sink.metrics.failed(failure);
-        if self.failure.replace(failure) == Some(failure) {
-            return;
-        }
-        let error = error.map(display_chain);
-        let reason = failure.reason();
-        if failure.needs_someone() {
-            tracing::warn!(watch = self.name, reason, error, "watch broken");
-        } else if failure == Failure::Expired {
-            tracing::debug!(watch = self.name, reason, error, "watch broken");
+        let pause = self.backoff.next(Instant::now());
+        self.arm(Timer::Retry, pause);
+        if self.manner.absent_is_empty && failure == Failure::NotFound {
+            self.absent();
         } else {
-            tracing::info!(watch = self.name, reason, error, "watch broken");
+            self.sink.failed(failure, error);
         }
-        self.sink.metrics.broken.set(1);
-        self.sink
-            .health
-            .send_if_modified(|health| health.broken(Instant::now()));
     }
 
-    fn restore(&mut self) {
-        self.timers.remove(&Timer::Settled);
-        self.sink
-            .health
-            .send_if_modified(|health| health.restored(Instant::now()));
-        self.sink.metrics.broken.set(0);
-        if let Some(failure) = self.failure.take()
-            && failure != Failure::Expired
-        {
-            tracing::info!(
-                watch = self.name,
-                reason = failure.reason(),
-                "watch restored"
-            );
+    /// The API server does not know a kind that it need not know.
+    fn absent(&mut self) {
+        if self.sink.origin().is_none() {
+            let watch = self.sink.name;
+            tracing::info!(watch, "the API server does not know this kind of object");
+            let is_news = self
+                .mirror
+                .replace(BTreeMap::new(), 0, &mut *self.sink.index);
+            self.told(is_news);
+            self.synced(Origin::Api);
         }
+        self.sink.restored();
     }
 
     async fn load(&mut self) {
-        let Some(store) = self.store.clone() else {
+        let Some(archive) = &self.archive else { return };
+        let Some(saved) = archive.load().await else {
             return;
         };
-        let loaded = task::spawn_blocking(move || store.load()).await;
-        let saved = match loaded {
-            Ok(Ok(Some(saved))) => saved,
-            Ok(Ok(None)) => {
-                tracing::info!(
-                    watch = self.name,
-                    "no answer from the API server, nothing saved"
-                );
-                return;
-            }
-            Ok(Err(error)) => {
-                let (reason, error) = (error.reason(), display_chain(&error));
-                tracing::warn!(watch = self.name, reason, error, "saved state refused");
-                return;
-            }
-            // The runtime is shutting down.
-            Err(_) => return,
-        };
-        let objects = saved.objects.len();
-        tracing::warn!(
-            watch = self.name,
-            objects,
-            "no answer from the API server, serving the saved state"
-        );
         let is_news = self
             .mirror
             .replace(saved.objects, saved.newest, &mut *self.sink.index);
-        self.told(is_news);
-        self.timers.remove(&Timer::Save);
+        self.sink.told(&self.mirror, is_news);
         self.synced(Origin::File);
     }
 
     fn save(&mut self) {
-        let Some(store) = self.store.clone() else {
+        let Some(archive) = &mut self.archive else {
             return;
         };
-        if self
-            .saving
-            .as_ref()
-            .is_some_and(|saving| !saving.is_finished())
-        {
+        if !archive.save(&self.mirror) {
             self.arm(Timer::Save, SAVED_AFTER);
-            return;
         }
-        let state = Saved {
-            newest: self.mirror.newest(),
-            objects: self.mirror.objects().clone(),
-        };
-        let (saved, failed) = (
-            self.sink.metrics.saves("ok"),
-            self.sink.metrics.saves("error"),
-        );
-        let name = self.name;
-        self.saving = Some(task::spawn_blocking(move || match store.save(&state) {
-            Ok(()) => drop(saved.inc()),
-            Err(error) => {
-                failed.inc();
-                let (reason, error) = (error.reason(), display_chain(&error));
-                tracing::warn!(watch = name, reason, error, "state not saved");
-            }
-        }));
-    }
-
-    fn arm_retry(&mut self) {
-        let pause = self.backoff.next(Instant::now());
-        self.arm(Timer::Retry, pause);
     }
 
     fn arm(&mut self, timer: Timer, after: Duration) {
         self.timers.insert(timer, Instant::now() + after);
+    }
+
+    fn next_timer(&self) -> Option<(Timer, Instant)> {
+        let timers = self.timers.iter().map(|(timer, at)| (*timer, *at));
+        timers.min_by_key(|(_, at)| *at)
     }
 }
 
@@ -427,19 +280,4 @@ async fn next<K>(
         // kube's watcher has no end.
         None => std::future::pending().await,
     }
-}
-
-fn display_chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let cause = error.to_string();
-        // Many errors repeat their source.
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        source = error.source();
-    }
-    text
 }
