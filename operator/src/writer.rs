@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
 use kube::core::{NamespaceResourceScope, Status};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -19,6 +19,10 @@ use crate::mcs::McsVersion;
 use crate::metrics::{Metrics, Verb};
 use crate::plan::action::{Action, DeletedKind, Deletion, Evidence, Withdrawal};
 use crate::plan::ownership::FIELD_MANAGER;
+
+mod error;
+
+pub use error::WriteError;
 
 /// No answer for so long is none. A write that was carried out all the same is seen by the watch.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,61 +57,6 @@ pub enum Written {
     Unconfirmed,
     /// It is gone, or soon will be.
     Deleted(DeletedKind, ServiceName),
-}
-
-/// Why a write did not come about.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// This replica is not the leader.
-    #[error("not the leader")]
-    NotLeader,
-    /// The API server did not answer in time.
-    #[error("no answer within {TIMEOUT:?}")]
-    Timeout,
-    /// The API server will have none of it until something changes.
-    #[error("{}", .0.message)]
-    Refused(Box<Status>),
-    /// The namespace is being deleted.
-    #[error("the namespace is being deleted")]
-    NamespaceTerminating,
-    /// Another time it may work.
-    #[error("{0}")]
-    Unavailable(#[source] Box<kube::Error>),
-}
-
-// === impl WriteError ===
-
-impl WriteError {
-    /// A stable word for it: a metric label.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::NotLeader => "NotLeader",
-            Self::Timeout => "Timeout",
-            Self::Refused(_) => "Refused",
-            Self::NamespaceTerminating => "NamespaceTerminating",
-            Self::Unavailable(_) => "Unavailable",
-        }
-    }
-}
-
-impl From<kube::Error> for WriteError {
-    fn from(error: kube::Error) -> Self {
-        let kube::Error::Api(status) = error else {
-            return Self::Unavailable(Box::new(error));
-        };
-        let causes = status.details.iter().flat_map(|details| &details.causes);
-        if causes
-            .into_iter()
-            .any(|cause| cause.reason == "NamespaceTerminating")
-        {
-            return Self::NamespaceTerminating;
-        }
-        match status.code {
-            400 | 403 | 422 => Self::Refused(status),
-            _ => Self::Unavailable(Box::new(kube::Error::Api(status))),
-        }
-    }
 }
 
 // === impl Writer ===
@@ -267,30 +216,26 @@ impl Writer {
 
     /// Whether the API server says so too, now and of this very object.
     async fn is_confirmed(&self, withdrawal: &Withdrawal) -> Result<bool, WriteError> {
-        let ServiceName { namespace, name } = &withdrawal.service;
-        let client = self.client.clone();
+        let name = &withdrawal.service;
         let found = match (withdrawal.evidence, self.mcs) {
             (Evidence::Invalid, _) => return Ok(true),
-            (Evidence::ExportGone, McsVersion::V1Beta1) => {
-                Api::<ServiceExport>::namespaced(client, namespace)
-                    .get(name)
-                    .await
-                    .map(drop)
-            }
+            (Evidence::ExportGone, McsVersion::V1Beta1) => self.find::<ServiceExport>(name).await,
             (Evidence::ExportGone, McsVersion::V1Alpha1) => {
-                let api = Api::<v1alpha1::ServiceExport>::namespaced(client, namespace);
-                api.get(name).await.map(drop)
+                self.find::<v1alpha1::ServiceExport>(name).await
             }
-            (Evidence::ServiceGone, _) => Api::<Service>::namespaced(client, namespace)
-                .get(name)
-                .await
-                .map(drop),
+            (Evidence::ServiceGone, _) => self.find::<Service>(name).await,
         };
         match found {
-            Ok(()) => Ok(false),
-            Err(kube::Error::Api(status)) => Ok(is_gone(&status, name)),
+            // It may take long to be gone, but it does not come back.
+            Ok(metadata) => Ok(metadata.deletion_timestamp.is_some()),
+            Err(kube::Error::Api(status)) => Ok(is_gone(&status, &name.name)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn find<K: Applied>(&self, name: &ServiceName) -> Result<ObjectMeta, kube::Error> {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &name.namespace);
+        Ok(api.get_metadata(&name.name).await?.metadata)
     }
 
     async fn delete(&self, deletion: &Deletion) -> Result<Written, WriteError> {
@@ -407,21 +352,5 @@ mod tests {
         assert!(is_gone(&not_found("web"), "web"));
         assert!(!is_gone(&not_found(""), "web"), "the kind is unknown");
         assert!(!is_gone(&forbidden, "web"));
-    }
-
-    #[test]
-    fn what_no_retry_mends_is_told_from_what_one_may() {
-        let error = |code| {
-            let status = Status {
-                code,
-                ..Status::default()
-            };
-            WriteError::from(kube::Error::Api(status.boxed())).reason()
-        };
-
-        assert_eq!(error(403), "Refused");
-        assert_eq!(error(422), "Refused");
-        assert_eq!(error(429), "Unavailable");
-        assert_eq!(error(500), "Unavailable");
     }
 }

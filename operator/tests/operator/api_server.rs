@@ -12,7 +12,6 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::config::KubeConfigOptions;
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::process::Process;
 use crate::scene::eventually;
@@ -42,13 +41,12 @@ struct Programs {
 struct Etcd {
     url: String,
     _process: Process,
-    _dir: TempDir,
 }
 
 pub(crate) struct Cluster {
     url: String,
     process: Process,
-    dir: TempDir,
+    dir: PathBuf,
 }
 
 /// A request of some client, as the API server recorded it.
@@ -85,10 +83,10 @@ impl Programs {
 
 impl Etcd {
     fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap().keep();
         let (url, peer_url) = (local_url("http"), local_url("http"));
         let args = [
-            format!("--data-dir={}", dir.path().join("data").display()),
+            format!("--data-dir={}", dir.join("data").display()),
             format!("--listen-client-urls={url}"),
             format!("--advertise-client-urls={url}"),
             format!("--listen-peer-urls={peer_url}"),
@@ -97,20 +95,25 @@ impl Etcd {
             // Nothing here is to outlive the machine's power.
             "--unsafe-no-fsync".to_owned(),
         ];
-        let process = Process::start(&PROGRAMS.etcd, &args, &[], &dir.path().join("etcd.log"));
+        let process = Process::start_in(
+            Some(&dir),
+            &PROGRAMS.etcd,
+            &args,
+            &[],
+            &dir.join("etcd.log"),
+        );
         Self {
             url,
             _process: process,
-            _dir: dir,
         }
     }
 }
 
 impl Cluster {
     pub(crate) fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap().keep();
         let file = |name: &str, content: &str| {
-            let path = dir.path().join(name);
+            let path = dir.join(name);
             fs::write(&path, content).unwrap();
             path.display().to_string()
         };
@@ -132,7 +135,7 @@ impl Cluster {
             ),
             format!("--secure-port={port}"),
             "--bind-address=127.0.0.1".to_owned(),
-            format!("--cert-dir={}", dir.path().display()),
+            format!("--cert-dir={}", dir.display()),
             format!("--token-auth-file={tokens}"),
             "--authorization-mode=RBAC".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
@@ -143,13 +146,10 @@ impl Cluster {
             "--disable-admission-plugins=ServiceAccount".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
             format!("--audit-policy-file={policy}"),
-            format!(
-                "--audit-log-path={}",
-                dir.path().join("audit.log").display()
-            ),
+            format!("--audit-log-path={}", dir.join("audit.log").display()),
         ];
-        let log = dir.path().join("kube-apiserver.log");
-        let process = Process::start(&PROGRAMS.api_server, &args, &[], &log);
+        let log = dir.join("kube-apiserver.log");
+        let process = Process::start_in(Some(&dir), &PROGRAMS.api_server, &args, &[], &log);
         Self { url, process, dir }
     }
 
@@ -176,7 +176,6 @@ impl Cluster {
     pub(crate) fn kubeconfig_of(&self, user: &str) -> PathBuf {
         let path = self
             .dir
-            .path()
             .join(format!("{}.kubeconfig", user.replace(':', "-")));
         // JSON is YAML.
         fs::write(&path, self.kubeconfig(Some(user)).to_string()).unwrap();
@@ -184,12 +183,12 @@ impl Cluster {
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.dir.join(name)
     }
 
     /// What was asked of the API server so far, but for watches.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        let log = fs::read_to_string(self.dir.path().join("audit.log")).unwrap_or_default();
+        let log = fs::read_to_string(self.dir.join("audit.log")).unwrap_or_default();
         log.lines()
             .filter_map(|line| serde_json::from_str(line).ok())
             .map(Request::read)

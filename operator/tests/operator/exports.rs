@@ -74,6 +74,35 @@ async fn an_export_waits_for_its_service_and_is_withdrawn_with_it() {
 }
 
 #[tokio::test]
+async fn a_service_that_is_slow_to_go_is_gone() {
+    let scene = Scene::shared("slow").await;
+    scene.make_namespace().await;
+    scene.make_service(&["10.0.0.1"]).await;
+    scene.make_export().await;
+    scene.import().await;
+    let finalizer = Patch::Merge(json!({"metadata": {"finalizers": ["example.org/balancer"]}}));
+    let params = PatchParams::default();
+    scene
+        .api::<Service>()
+        .patch("web", &params, &finalizer)
+        .await
+        .unwrap();
+
+    scene.delete::<Service>("web").await;
+
+    scene.export_says("Valid", "False", "NoService").await;
+    scene.nothing_is_left().await;
+    assert!(
+        scene
+            .api::<Service>()
+            .get_opt("web")
+            .await
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[tokio::test]
 async fn an_external_name_is_refused() {
     let scene = Scene::shared("external").await;
     scene.make_namespace().await;

@@ -6,14 +6,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 /// The shell's standard input is the only thing that keeps its child alive: it ends when this
-/// process drops it, exits, panics or is killed.
+/// process drops it, exits, panics or is killed. An API server that has lost its etcd does not end
+/// when it is asked to.
 const SUPERVISOR: &str = r#"
-log=$1; shift
+log=$1; scratch=$2; shift 2
 "$@" >>"$log" 2>&1 </dev/null &
-echo $!
+child=$!
+echo "$child"
 cat >/dev/null
-kill -TERM $! 2>/dev/null
-wait $!
+kill -TERM "$child"
+(sleep 10; kill -KILL "$child") >/dev/null &
+killer=$!
+wait "$child"
+kill "$killer"
+if [ -n "$scratch" ]; then rm -rf "$scratch"; fi
 "#;
 
 pub(crate) struct Process {
@@ -30,10 +36,22 @@ impl Process {
         env: &[(&str, String)],
         log: &Path,
     ) -> Self {
+        Self::start_in(None, program, args, env, log)
+    }
+
+    /// The directory goes with the process: what is in a static is never dropped.
+    pub(crate) fn start_in(
+        scratch: Option<&Path>,
+        program: &Path,
+        args: &[String],
+        env: &[(&str, String)],
+        log: &Path,
+    ) -> Self {
         File::create(log).unwrap();
         let mut supervisor = Command::new("sh")
             .args(["-c", SUPERVISOR, "sh"])
             .arg(log)
+            .arg(scratch.unwrap_or_else(|| Path::new("")))
             .arg(program)
             .args(args)
             .envs(env.iter().map(|(key, value)| (key, value)))
@@ -77,9 +95,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let log = self.log();
         self.end();
         if std::thread::panicking() {
-            let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(30).collect();
             println!("--- {}", self.log.display());
             for line in tail.iter().rev() {
