@@ -99,3 +99,6 @@ pub fn client(config: Config) -> Result<Client, ClientError> {
 pub(crate) fn install_crypto_provider() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
+
+#[cfg(test)]
+mod tests;

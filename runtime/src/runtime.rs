@@ -121,6 +121,7 @@ impl Runtime {
         let registry = Arc::new(RwLock::new(registry));
 
         let listener = admin::bind(admin_address).await?;
+        let admin_address = listener.local_addr().ok().map(tracing::field::display);
         let admin = admin::serve(listener, readiness.clone(), Arc::clone(&registry));
         tasks.spawn_critical_service("admin", admin);
 
@@ -132,12 +133,8 @@ impl Runtime {
             state_dir,
             patience: api_patience,
         };
-        tracing::info!(
-            program,
-            version = env!("CARGO_PKG_VERSION"),
-            pod_name,
-            "starting"
-        );
+        let version = env!("CARGO_PKG_VERSION");
+        tracing::info!(program, version, pod_name, admin_address, "starting");
         Ok(Self {
             client,
             readiness,

@@ -39,6 +39,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use self::{
     archive::Archive,
@@ -79,6 +80,7 @@ pub struct Watch<K> {
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
     manner: Manner,
+    stop: CancellationToken,
 }
 
 /// A watch that runs.
@@ -119,6 +121,7 @@ impl Watches {
                 max_silence: None,
                 absent_is_empty: false,
             },
+            stop: self.tasks.kill().clone(),
         }
     }
 }
@@ -148,6 +151,12 @@ where
     /// not know its kinds yet).
     pub fn absent_is_empty(mut self) -> Self {
         self.manner.absent_is_empty = true;
+        self
+    }
+
+    /// Ends the watch, too, when `stop` is cancelled. Its gate stays as it is then.
+    pub fn until(mut self, stop: CancellationToken) -> Self {
+        self.stop = stop;
         self
     }
 
@@ -200,6 +209,7 @@ where
             api,
             config,
             manner,
+            stop,
         } = self;
         let (health, receiver) = watch::channel(Health::starting(Instant::now()));
         let newest = Arc::new(AtomicU64::new(0));
@@ -216,6 +226,9 @@ where
         };
         let list_and_watch = move || watcher(api.clone(), config.clone());
         let feed = Feed::new(sink, archive, manner).run(list_and_watch, project);
+        let feed = async move {
+            stop.run_until_cancelled(feed).await;
+        };
         drop(watches.tasks.spawn_service(&format!("watch {name}"), feed));
         Handle {
             health: receiver,

@@ -29,7 +29,7 @@ fn an_empty_first_list_is_news() {
 
 #[test]
 fn only_what_changed_is_told() {
-    let mut world = World::listed(&[kept("a", 1, "one")]);
+    let mut world = World::listed([kept("a", 1, "one")]);
 
     assert!(
         !world.hear(Event::Apply(kept("a", 2, "one"))),
@@ -46,7 +46,7 @@ fn only_what_changed_is_told() {
 
 #[test]
 fn what_the_projection_wants_none_of_is_not_there() {
-    let mut world = World::listed(&[kept("a", 1, "one"), heard("b", 2, Content::Unwanted)]);
+    let mut world = World::listed([kept("a", 1, "one"), heard("b", 2, Content::Unwanted)]);
 
     assert!(!world.hear(Event::Apply(heard("b", 3, Content::Unwanted))));
     assert!(world.hear(Event::Apply(heard("a", 4, Content::Unwanted))));
@@ -57,7 +57,7 @@ fn what_the_projection_wants_none_of_is_not_there() {
 
 #[test]
 fn what_is_not_understood_stays_as_it_was_last_understood() {
-    let mut world = World::listed(&[kept("a", 1, "one"), kept("b", 1, "two")]);
+    let mut world = World::listed([kept("a", 1, "one"), kept("b", 1, "two")]);
 
     assert!(!world.hear(Event::Apply(heard("a", 2, Content::Unknown))));
     world.hear(Event::Init);
@@ -70,7 +70,7 @@ fn what_is_not_understood_stays_as_it_was_last_understood() {
 
 #[test]
 fn a_later_list_replaces_and_an_equal_one_is_no_news() {
-    let mut world = World::listed(&[kept("a", 1, "one"), kept("b", 7, "two")]);
+    let mut world = World::listed([kept("a", 1, "one"), kept("b", 7, "two")]);
     let shared = Arc::clone(&world.mirror.objects()[&Key::new("ns", "a")]);
 
     world.hear(Event::Init);
@@ -95,7 +95,7 @@ fn a_later_list_replaces_and_an_equal_one_is_no_news() {
 
 #[test]
 fn a_list_that_breaks_off_leaves_no_trace() {
-    let mut world = World::listed(&[kept("a", 1, "one")]);
+    let mut world = World::listed([kept("a", 1, "one")]);
 
     world.hear(Event::Init);
     world.hear(Event::InitApply(kept("half", 5, "told")));
@@ -114,11 +114,11 @@ struct World {
 
 impl World {
     /// After a first list, of which nothing is recorded.
-    fn listed(objects: &[Heard<&'static str>]) -> Self {
+    fn listed<const N: usize>(objects: [Heard<&'static str>; N]) -> Self {
         let mut world = Self::default();
         world.hear(Event::Init);
         for object in objects {
-            world.hear(Event::InitApply(object.clone()));
+            world.hear(Event::InitApply(object));
         }
         world.hear(Event::InitDone);
         world.told.0.clear();
@@ -156,21 +156,6 @@ impl Index<&'static str> for Told {
 impl<const N: usize> PartialEq<[&str; N]> for Told {
     fn eq(&self, other: &[&str; N]) -> bool {
         self.0 == *other
-    }
-}
-
-impl Clone for Heard<&'static str> {
-    fn clone(&self) -> Self {
-        let content = match self.content {
-            Content::Kept(value) => Content::Kept(value),
-            Content::Unwanted => Content::Unwanted,
-            Content::Unknown => Content::Unknown,
-        };
-        Self {
-            key: self.key.clone(),
-            version: self.version,
-            content,
-        }
     }
 }
 

@@ -137,3 +137,19 @@ async fn a_watch_goes_on_in_a_drain_and_ends_after_it() {
 
     assert_eq!(world.told(), ["reset", "apply a=1"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_when_it_is_told_to() {
+    let world = World::new();
+    let stop = CancellationToken::new();
+    let watch = world.watch().until(stop.clone());
+    let handle = watch.feed(value, world.index.clone());
+    handle.synced().await;
+
+    stop.cancel();
+    time::sleep(SECOND).await;
+    world.api.put(config_map("a", "1"));
+    time::sleep(LONG).await;
+
+    assert_eq!(world.told(), ["reset"]);
+}
