@@ -16,8 +16,7 @@ pub struct LinkConfig {
     pub incarnation: String,
     /// How fast a connection sends.
     pub congestion: Congestion,
-    /// The largest UDP payload that path MTU discovery tries, in bytes. Held between 1200 and
-    /// 6500: beyond, ten packets do not fit one call with segment offload, and quinn loses them.
+    /// The largest UDP payload that path MTU discovery tries, in bytes, between 1200 and 8972.
     pub mtu_upper_bound: u16,
     /// How long the far gateway may take to answer a connection, before another one is tried.
     pub answer_timeout: Duration,

@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 /// Something that is counted by reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Event {
+    /// A datagram came that is of no connection.
+    StrayDatagram,
     /// A dial ended: `Connected`, or why not.
     Dial,
     /// An inbound handshake ended: `Connected`, or why not.
@@ -49,6 +51,7 @@ impl Event {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::StrayDatagram => "stray_datagrams",
             Self::Dial => "dials",
             Self::Accept => "accepts",
             Self::ConnectionClosed => "connections_closed",

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, TokioRuntime, VarInt};
+use quinn::{ClientConfig, VarInt};
 
 use crate::connection::{ControlStream, Credentials, Established};
 use crate::fault::Ended;
@@ -122,13 +122,8 @@ fn connect(
 ) -> Result<(quinn::Endpoint, quinn::Connecting), DialError> {
     let config = |error: ConfigError| DialError::Config { remote, error };
     let socket = socket::dial(remote).map_err(|error| DialError::Socket { remote, error })?;
-    let endpoint = quinn::Endpoint::new(
-        transport::endpoint(&local.config),
-        None,
-        socket,
-        Arc::new(TokioRuntime),
-    )
-    .map_err(|error| DialError::Socket { remote, error })?;
+    let endpoint = transport::endpoint(&local.config, None, socket, &local.strays)
+        .map_err(|error| DialError::Socket { remote, error })?;
     let tls = tls::dialler(&local.provider, &local.identity.load(), verifier)
         .map_err(|error| config(error.into()))?;
     let mut client = ClientConfig::new(Arc::new(tls));

@@ -25,6 +25,7 @@ mod catalog;
 mod config;
 mod connection;
 mod counts;
+mod datagrams;
 mod dial;
 mod fault;
 mod framing;

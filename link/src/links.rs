@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
-use quinn::TokioRuntime;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +17,7 @@ use tombolo_link_wire::Connect;
 use crate::catalog::{self, CatalogSnapshot, CatalogStream};
 use crate::config::{LinkConfig, PeerConfig};
 use crate::counts::{Count, Counts, Event};
+use crate::datagrams::Strays;
 use crate::identity::{IdentityError, IdentityFiles, IdentityPem};
 use crate::incoming::Incoming;
 use crate::listen::listen;
@@ -28,8 +28,8 @@ use crate::refusals::RefusalLog;
 use crate::status::ConnectionStats;
 use crate::stream::LinkStream;
 use crate::tls::{self, TlsError};
-use crate::transport;
 use crate::trust::{PeerVerifier, Trust};
+use crate::{socket, transport};
 
 /// Connections that wait for the gateway to look at them; further ones are refused.
 const INCOMING: usize = 1024;
@@ -97,13 +97,10 @@ impl Links {
         server_config
             .transport_config(Arc::clone(&transport))
             .max_incoming(config.max_handshakes);
-        let endpoint = quinn::Endpoint::new(
-            transport::endpoint(&config),
-            Some(server_config.clone()),
-            crate::socket::listen(config.listen).map_err(listening)?,
-            Arc::new(TokioRuntime),
-        )
-        .map_err(listening)?;
+        let strays = Arc::new(Strays::default());
+        let socket = socket::listen(config.listen).map_err(listening)?;
+        let endpoint = transport::endpoint(&config, Some(server_config.clone()), socket, &strays)
+            .map_err(listening)?;
         let address = endpoint.local_addr().map_err(listening)?;
         let (sender, incoming) = mpsc::channel(INCOMING);
         let local = Arc::new(Local {
@@ -121,6 +118,7 @@ impl Links {
             catalog,
             siblings,
             counts: Counts::default(),
+            strays,
             refusals: Mutex::new(RefusalLog::default()),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
@@ -224,7 +222,9 @@ impl Links {
     /// What happened how often.
     #[must_use]
     pub fn counts(&self) -> Vec<Count> {
-        self.local.counts.snapshot()
+        let mut counts = self.local.counts.snapshot();
+        counts.extend(self.local.strays.snapshot());
+        counts
     }
 
     /// Asks all peers to open nothing new through this replica, dials nobody and takes no new

@@ -20,6 +20,7 @@ use tombolo_link_wire::Hello;
 use crate::catalog::CatalogSnapshot;
 use crate::config::LinkConfig;
 use crate::counts::{Counts, Event};
+use crate::datagrams::Strays;
 use crate::hello;
 use crate::identity::{ClusterId, Identity};
 use crate::incoming::Incoming;
@@ -46,6 +47,7 @@ pub(crate) struct Local {
     pub(crate) catalog: watch::Receiver<Option<Arc<CatalogSnapshot>>>,
     pub(crate) siblings: watch::Receiver<u32>,
     pub(crate) counts: Counts,
+    pub(crate) strays: Arc<Strays>,
     pub(crate) refusals: Mutex<RefusalLog>,
     pub(crate) tasks: TaskTracker,
     /// Where all tasks run, whoever causes them.

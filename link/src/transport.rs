@@ -1,12 +1,18 @@
 //! QUIC's settings for links between gateways.
 
+use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::congestion::{BbrConfig, CubicConfig};
-use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{
+    Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, Runtime, ServerConfig, TokioRuntime,
+    TransportConfig, VarInt,
+};
 
 use crate::config::{Congestion, LinkConfig};
+use crate::datagrams::{GuardedSocket, Strays};
 
 /// What one stream may hold at the receiver, in bytes: 800 Mbit/s a connection at 40 ms.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
@@ -29,16 +35,25 @@ const MIN_MTU: u16 = 1200;
 /// The UDP payload of a packet of 1,500 bytes over IPv4.
 const ETHERNET: u16 = 1472;
 
-/// Ten packets of this size fit one call with segment offload, which takes 65,507 bytes.
-const MAX_MTU: u16 = 6500;
+/// The UDP payload of a jumbo frame of 9,000 bytes.
+const MAX_MTU: u16 = 8972;
 
-/// An endpoint that takes packets as large as the peers may send by the same setting.
-pub(crate) fn endpoint(config: &LinkConfig) -> EndpointConfig {
-    let mut endpoint = EndpointConfig::default();
+/// An endpoint on a socket. It takes packets as large as peers with the same setting may send.
+pub(crate) fn endpoint(
+    config: &LinkConfig,
+    server: Option<ServerConfig>,
+    socket: UdpSocket,
+    strays: &Arc<Strays>,
+) -> io::Result<Endpoint> {
     let largest = mtu(config).max(ETHERNET);
+    let mut endpoint = EndpointConfig::default();
     // It refuses only what QUIC forbids: less than 1200.
     let _ = endpoint.max_udp_payload_size(largest);
-    endpoint
+    let counted = Arc::clone(strays);
+    endpoint.cid_generator(move || counted.connection_ids());
+    let socket = TokioRuntime.wrap_udp_socket(socket)?;
+    let socket = GuardedSocket::new(socket, Arc::clone(strays), largest);
+    Endpoint::new_with_abstract_socket(endpoint, server, socket, Arc::new(TokioRuntime))
 }
 
 pub(crate) fn transport(config: &LinkConfig) -> Arc<TransportConfig> {

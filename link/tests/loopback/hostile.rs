@@ -43,6 +43,15 @@ async fn garbage_replayed_and_oversized_datagrams_do_nothing_to_others() {
         }
     }
     assert!(relay.replay().await > 0);
+    for reason in ["TooLong", "TooShort", "UnknownVersion", "UnknownConnection"] {
+        let counted = || {
+            let counts = in_east.counts().into_iter();
+            counts
+                .filter(|count| count.event == Event::StrayDatagram && count.reason == reason)
+                .any(|count| count.value > 0)
+        };
+        eventually(reason, counted, || in_east.counts()).await;
+    }
 
     assert_eq!(exchange(stream, "as if nothing").await, "as if nothing");
     let again = in_west.links.open("east", &connect()).await.unwrap();

@@ -219,6 +219,42 @@ async fn more_streams_than_allowed_are_refused_instead_of_hanging() {
     drop(in_east);
 }
 
+/// Ten jumbo packets are more than one call with segment offload takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn jumbo_packets_are_found_and_lost_by_nobody() {
+    let east = Cluster::new("east");
+    let west = Cluster::new("west");
+    let jumbo = |config: &mut tombolo_link::LinkConfig| config.mtu_upper_bound = 8972;
+    let mut in_east = east.gateway_with("east-1", &east.issue(), jumbo);
+    let in_west = west.gateway_with("west-1", &west.issue(), jumbo);
+    in_east.links.set_peers(vec![west.peer(&[])]);
+    in_west
+        .links
+        .set_peers(vec![east.peer(&[in_east.address()])]);
+    in_west.connected("east").await;
+    let (mut client, mut server) = opened(&mut in_east, &in_west).await;
+
+    let chunk = Bytes::from(vec![0; 1024 * 1024]);
+    let reader = tokio::spawn(async move {
+        let mut read = 0;
+        while let Ok(Some(chunk)) = server.recv.read_chunk(1 << 20).await {
+            read += chunk.len();
+        }
+        read
+    });
+    for _ in 0..64 {
+        patiently(client.send.write_chunk(chunk.clone()))
+            .await
+            .unwrap();
+    }
+    client.send.finish();
+
+    assert_eq!(patiently(reader).await.unwrap(), 64 * 1024 * 1024);
+    let connections = in_west.links.connections();
+    assert_eq!(connections[0].mtu, 8972);
+    assert_eq!(connections[0].black_holes, 0);
+}
+
 /// A gateway in each of two clusters; west dials.
 async fn linked() -> (Gateway, Gateway) {
     let east = Cluster::new("east");
