@@ -28,7 +28,8 @@ pub use self::elector::{Decision, Sighting, evaluate};
 use self::keeper::Keeper;
 use crate::tasks::Tasks;
 
-/// How a Lease is kept.
+/// How a Lease is kept. A renewal, and a second attempt at it, must fit into the duration, or a
+/// claim would expire between renewals that succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// How long a claim lasts without a renewal. Whole seconds: the API has no finer ones.
@@ -99,6 +100,7 @@ impl Lease {
     /// Keeps it with another timing than the default.
     #[must_use]
     pub fn timing(mut self, timing: Timing) -> Self {
+        debug_assert!(timing.renew + timing.retry < timing.duration, "{timing:?}");
         self.timing = timing;
         self
     }
