@@ -71,6 +71,7 @@ pub(crate) struct Connection {
     ping: AtomicU64,
     /// Whether the last ping is without an answer.
     suspect: AtomicBool,
+    going_away: AtomicBool,
     closed_with: OnceLock<CloseCode>,
 }
 
@@ -178,9 +179,15 @@ impl Connection {
             streams: Arc::default(),
             ping: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
+            going_away: AtomicBool::new(false),
             closed_with: OnceLock::new(),
         };
         (Arc::new(connection), control)
+    }
+
+    /// Whether something may be opened through it.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.going_away.load(Ordering::Relaxed)
     }
 
     /// Streams in use, in either direction.
@@ -260,7 +267,7 @@ impl Connection {
                     self.suspect.store(heartbeat.is_suspect(now), Ordering::Relaxed);
                     if now >= expiry && !retired {
                         retired = true;
-                        emit(ConnectionEvent::GoingAway);
+                        self.go_away(&emit);
                         write(&mut control.send, Control::GoAway).await
                     } else {
                         idle_beats = match self.load() {
@@ -300,9 +307,16 @@ impl Connection {
                     self.ping.store(micros.max(1), Ordering::Relaxed);
                 }
             }
-            Control::GoAway => emit(ConnectionEvent::GoingAway),
+            Control::GoAway => self.go_away(emit),
         }
         Ok(())
+    }
+
+    /// A peer may say it as often as it likes; it is told once.
+    fn go_away(&self, emit: &impl Fn(ConnectionEvent)) {
+        if !self.going_away.swap(true, Ordering::Relaxed) {
+            emit(ConnectionEvent::GoingAway);
+        }
     }
 
     fn explain(&self, ended: Ended) -> Ended {

@@ -1,0 +1,310 @@
+//! The task of a peer: it owns the peer's [`Pool`], does what the pool says, and tells what is
+//! usable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tombolo_link_wire::CloseCode;
+
+use super::{Active, Command, close, refuse_late};
+use crate::connection::{Connection, ConnectionEvent, Established};
+use crate::counts::Event;
+use crate::dial::dial;
+use crate::incoming::accept_streams;
+use crate::local::Local;
+use crate::pool::{Action, ConnectionId, DialEnd, DialId, Origin, Pool};
+use crate::status::{LinkFault, PeerLink, ReplicaLink};
+
+/// What a peer's task holds.
+pub(super) struct PeerTask {
+    local: Arc<Local>,
+    cluster: Arc<str>,
+    pool: Pool,
+    /// Connections of which the pool has not decided yet.
+    arrived: BTreeMap<ConnectionId, Established>,
+    connections: BTreeMap<ConnectionId, Arc<Connection>>,
+    next_id: u64,
+    active: watch::Sender<Active>,
+    commands: mpsc::UnboundedSender<Command>,
+    removed: CancellationToken,
+    link: PeerLink,
+}
+
+// === impl PeerTask ===
+
+impl PeerTask {
+    pub(super) fn new(
+        local: Arc<Local>,
+        cluster: Arc<str>,
+        active: watch::Sender<Active>,
+        commands: mpsc::UnboundedSender<Command>,
+        removed: CancellationToken,
+    ) -> Self {
+        Self {
+            local,
+            cluster,
+            pool: Pool::new(rand::random()),
+            arrived: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            next_id: 0,
+            active,
+            commands,
+            removed,
+            link: PeerLink::default(),
+        }
+    }
+
+    /// Runs until the peer is removed or everything is closed.
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        let local = Arc::clone(&self.local);
+        let removed = self.removed.clone();
+        let mut told_drain = false;
+        let code = loop {
+            while let Some(action) = self.pool.poll_action() {
+                self.perform(action);
+            }
+            let timeout = self.pool.poll_timeout().map(|(at, _)| at.into());
+            tokio::select! {
+                biased;
+                () = local.closed.cancelled() => break CloseCode::Shutdown,
+                () = removed.cancelled() => break CloseCode::PeerRemoved,
+                () = local.draining.cancelled(), if !told_drain => {
+                    told_drain = true;
+                    self.pool.handle_drain();
+                }
+                Some(command) = inbox.recv() => self.handle(command),
+                () = sleep_until(timeout) => self.pool.handle_timeout(Instant::now()),
+            }
+        };
+        for connection in self.connections.values() {
+            connection.close(code);
+        }
+        // A dial may have ended in the meantime.
+        inbox.close();
+        while let Ok(command) = inbox.try_recv() {
+            refuse_late(command, code);
+        }
+        self.active.send_replace(Active::default());
+        // A peer of the same ID may have been added since: then the entry is its.
+        let peers = self.local.peers.read();
+        if !peers.contains_key(&*self.cluster) {
+            self.local.status.send_modify(|status| {
+                Arc::make_mut(status).remove(&*self.cluster);
+            });
+        }
+    }
+
+    fn handle(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::SetAddresses(addresses) => {
+                self.pool.handle_addresses(now, &addresses);
+                self.link.dialable = !addresses.is_empty();
+                self.publish();
+            }
+            Command::TrustChanged => self.verify_again(),
+            Command::DialEnded(dial, ended) => match *ended {
+                Ok(established) => self.arrive(established, Origin::Dialled(dial)),
+                Err(error) => {
+                    self.local.counts.add(Event::Dial, error.reason());
+                    tracing::debug!(cluster = %self.cluster, reason = error.reason(), %error, "dial");
+                    self.note(error.fault());
+                    self.pool.handle_dial_ended(now, dial, error.end());
+                }
+            },
+            Command::Inbound(established) => self.arrive(*established, Origin::Inbound),
+            Command::Connection(id, ConnectionEvent::GoingAway) => {
+                self.pool.handle_going_away(now, id);
+                self.publish();
+            }
+            Command::Connection(id, ConnectionEvent::Ended(ended)) => {
+                self.pool.handle_closed(now, id);
+                let Some(connection) = self.connections.remove(&id) else {
+                    return;
+                };
+                self.local.counts.add(Event::ConnectionClosed, ended.reason);
+                tracing::debug!(
+                    cluster = %self.cluster,
+                    replica = %connection.replica,
+                    reason = ended.reason,
+                    message = ended.message,
+                    "connection ended"
+                );
+                self.publish();
+                self.note(ended.fault());
+            }
+        }
+    }
+
+    fn arrive(&mut self, established: Established, origin: Origin) {
+        let event = match origin {
+            Origin::Dialled(_) => Event::Dial,
+            Origin::Inbound => Event::Accept,
+        };
+        // The bundle may have changed since the handshake began.
+        if let Err(error) = established
+            .credentials
+            .verify(&self.local.trust, &self.cluster)
+        {
+            self.local.counts.add(event, error.reason());
+            close(&established.quic, CloseCode::TrustChanged);
+            if let Origin::Dialled(dial) = origin {
+                self.pool
+                    .handle_dial_ended(Instant::now(), dial, DialEnd::Failed);
+            }
+            return;
+        }
+        self.local.counts.add(event, "Connected");
+        let id = ConnectionId(self.next_id);
+        self.next_id += 1;
+        let replica = established.hello.replica.as_str().into();
+        let siblings = established.hello.siblings;
+        self.arrived.insert(id, established);
+        self.pool
+            .handle_connected(Instant::now(), id, replica, siblings, origin);
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Dial {
+                dial,
+                address,
+                attempt,
+            } => self.dial(dial, address, attempt),
+            Action::Keep(id) => {
+                if let Some(established) = self.arrived.remove(&id) {
+                    self.keep(id, established);
+                }
+            }
+            Action::Close(id, code) => {
+                if let Some(established) = self.arrived.remove(&id) {
+                    close(&established.quic, code);
+                }
+                if let Some(connection) = self.connections.get(&id) {
+                    connection.close(code);
+                }
+            }
+        }
+    }
+
+    fn dial(&self, id: DialId, address: String, attempt: u32) {
+        let local = Arc::clone(&self.local);
+        let cluster = Arc::clone(&self.cluster);
+        let commands = self.commands.clone();
+        let removed = self.removed.clone();
+        self.local.spawn(async move {
+            let ended = tokio::select! {
+                biased;
+                () = local.closed.cancelled() => return,
+                () = removed.cancelled() => return,
+                ended = dial(&local, &cluster, &address, attempt) => ended,
+            };
+            let command = Command::DialEnded(id, Box::new(ended));
+            if let Err(error) = commands.send(command) {
+                refuse_late(error.0, CloseCode::PeerRemoved);
+            }
+        });
+    }
+
+    fn keep(&mut self, id: ConnectionId, established: Established) {
+        self.link.incarnation = Some(established.hello.incarnation.clone());
+        let (connection, control) = Connection::new(id, Arc::clone(&self.cluster), established);
+        tracing::debug!(
+            cluster = %self.cluster,
+            replica = %connection.replica,
+            dialled = connection.credentials.dialled_by_this_side(),
+            remote = %connection.quic.remote_address(),
+            "connection"
+        );
+        self.connections.insert(id, Arc::clone(&connection));
+        let commands = self.commands.clone();
+        let draining = self.local.draining.clone();
+        let not_after = connection.credentials.not_after();
+        let expiry = self.local.expiry(not_after);
+        let controlled = Arc::clone(&connection);
+        self.local.spawn(async move {
+            let emit = |event| {
+                // As in `Peer::send`.
+                let _ = commands.send(Command::Connection(id, event));
+            };
+            controlled
+                .run_control(control, draining, expiry, emit)
+                .await;
+        });
+        let local = Arc::clone(&self.local);
+        self.local.spawn(accept_streams(local, connection));
+        self.publish();
+    }
+
+    fn verify_again(&self) {
+        for connection in self.connections.values() {
+            let verdict = connection
+                .credentials
+                .verify(&self.local.trust, &self.cluster);
+            if let Err(error) = verdict {
+                tracing::info!(
+                    cluster = %self.cluster,
+                    replica = %connection.replica,
+                    %error,
+                    "the peer's CA bundle changed: connection closed"
+                );
+                connection.close(CloseCode::TrustChanged);
+            }
+        }
+    }
+
+    /// Remembers why there is no connection.
+    fn note(&mut self, fault: LinkFault) {
+        if self.link.replicas.is_empty() && self.link.last_error.as_ref() != Some(&fault) {
+            self.link.last_error = Some(fault);
+            self.publish();
+        }
+    }
+
+    /// Tells everyone what is usable now.
+    fn publish(&mut self) {
+        let usable = self
+            .connections
+            .values()
+            .filter(|connection| connection.is_usable());
+        let active: Active = usable.cloned().collect();
+        let mut replicas: BTreeMap<String, ReplicaLink> = BTreeMap::new();
+        for connection in active.iter() {
+            let link = replicas
+                .entry(connection.replica.to_string())
+                .or_insert(ReplicaLink {
+                    connections: 0,
+                    protocol_version: connection.hello.protocol_version,
+                    merge_version: connection.hello.merge_version,
+                });
+            link.connections += 1;
+        }
+        match (self.link.replicas.is_empty(), replicas.is_empty()) {
+            (true, false) => tracing::info!(cluster = %self.cluster, "linked"),
+            (false, true) => tracing::info!(cluster = %self.cluster, "not linked any longer"),
+            (true, true) | (false, false) => {}
+        }
+        self.link.replicas = replicas;
+        if self.link.is_connected() {
+            self.link.last_error = None;
+        }
+        self.active.send_replace(active);
+        self.local.status.send_if_modified(|status| {
+            let unchanged = status.get(&*self.cluster) == Some(&self.link);
+            if !unchanged {
+                Arc::make_mut(status).insert(self.cluster.to_string(), self.link.clone());
+            }
+            !unchanged
+        });
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
