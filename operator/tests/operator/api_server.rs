@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{DeleteParams, PostParams};
 use kube::config::KubeConfigOptions;
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
@@ -153,7 +154,7 @@ impl Cluster {
         Self { url, process, dir }
     }
 
-    /// A client that may do everything, once the API server answers.
+    /// A client that may do everything, once the API server is of use.
     pub(crate) async fn admin(&self) -> Client {
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(
@@ -161,14 +162,22 @@ impl Cluster {
             &options,
         );
         let client = tombolo_runtime::client::client(config.await.unwrap()).unwrap();
-        eventually(
-            "the API server is ready",
-            async || match Api::<Namespace>::all(client.clone()).get("default").await {
+        // Services come last: for a moment each is refused because "the range is full".
+        let services: Api<Service> = Api::namespaced(client.clone(), "default");
+        let probe = serde_json::from_value(json!({
+            "metadata": {"name": "probe"},
+            "spec": {"ports": [{"port": 80}]},
+        }))
+        .unwrap();
+        eventually("the API server is ready", async || {
+            match services.create(&PostParams::default(), &probe).await {
                 Ok(_) => Ok(()),
                 Err(error) => Err(format!("{error}\n{}", self.process.log())),
-            },
-        )
+            }
+        })
         .await;
+        let params = DeleteParams::default();
+        services.delete("probe", &params).await.unwrap();
         client
     }
 
