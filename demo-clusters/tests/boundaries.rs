@@ -344,6 +344,36 @@ async fn a_gateway_is_nobodys_deputy() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs the demo's clusters: run ./test.sh"]
+async fn a_gateway_may_not_speak_for_its_own_cluster() -> Result<()> {
+    let scene = Scene::new("speak").await?;
+    let (east, west) = (scene.east(), scene.west());
+    scene.hello(east, "hello", 1).await?;
+    west.imported(scene.namespace(), "hello", &["east"]).await?;
+    let export = format!("clusterexport/hello.{}.east", scene.namespace());
+    let as_gateway = format!("--as=system:serviceaccount:{SYSTEM}:tombolo-gateway");
+    let forge = [
+        &as_gateway,
+        "-n",
+        SYSTEM,
+        "patch",
+        &export,
+        "--type=merge",
+        r#"--patch={"metadata":{"annotations":{"forged":"yes"}}}"#,
+    ];
+    let refused = east.kubectl(&forge).await;
+    assert!(
+        refused.as_ref().is_err_and(|error| error
+            .to_string()
+            .contains("may not write this cluster's own")),
+        "{refused:?}"
+    );
+    // In the other cluster the same object is a copy, which gateways are there to write.
+    west.kubectl(&forge).await?;
+    scene.finish().await
+}
+
+#[tokio::test]
+#[ignore = "needs the demo's clusters: run ./test.sh"]
 async fn a_chain_of_exported_imports_is_refused() -> Result<()> {
     let scene = Scene::new("loop").await?;
     let (east, west) = (scene.east(), scene.west());

@@ -1,3 +1,12 @@
+{{/* This cluster's ID: of its ClusterProperty, as the operator reads it, or else the value. */}}
+{{- define "tombolo.clusterID" -}}
+{{- $property := dict -}}
+{{- if .Capabilities.APIVersions.Has "about.k8s.io/v1beta1/ClusterProperty" -}}
+  {{- $property = lookup "about.k8s.io/v1beta1" "ClusterProperty" "" "cluster.clusterset.k8s.io" -}}
+{{- end -}}
+{{- dig "spec" "value" .Values.clusterID $property -}}
+{{- end -}}
+
 {{/* What the three programs have in common. Each takes (dict "root" $ "component" "gateway" …). */}}
 
 {{- define "tombolo.labels" -}}
