@@ -13,6 +13,8 @@ sample_up() { # CLUSTER...
   quietly sample-client k "$importer" -n demo wait pod/client --for condition=Ready --timeout 120s
   echo "$exporter $importer" >"$state/sample"
   wait_for 60 "the name $sample_name in $importer" sample_resolves "$importer"
+  # The name may be there a moment before kube-proxy has its rules.
+  wait_for 60 "an answer of $sample_name in $importer" sample_answers "$importer"
 }
 
 sample_apply() { # CLUSTER FILE
@@ -20,6 +22,8 @@ sample_apply() { # CLUSTER FILE
 }
 
 sample_resolves() { [[ -n $(k "$1" -n demo exec client -- dig +short +time=1 +tries=1 "$sample_name") ]]; }
+
+sample_answers() { k "$1" -n demo exec client -- curl -sS --fail --max-time 1 "http://$sample_name/hostname"; }
 
 sample_show() { # CLUSTER...
   local cluster exporter=$1 importer=$2

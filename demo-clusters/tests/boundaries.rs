@@ -362,9 +362,9 @@ async fn a_gateway_may_not_speak_for_its_own_cluster() -> Result<()> {
     ];
     let refused = east.kubectl(&forge).await;
     assert!(
-        refused.as_ref().is_err_and(|error| error
-            .to_string()
-            .contains("may not write this cluster's own")),
+        refused
+            .as_ref()
+            .is_err_and(|error| format!("{error:#}").contains("may not write this cluster's own")),
         "{refused:?}"
     );
     // In the other cluster the same object is a copy, which gateways are there to write.
