@@ -3,7 +3,8 @@
 //! The record is the derived Services' `targetPort`s. This structure is rebuilt from them and
 //! says which number a new port gets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -11,20 +12,37 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tombolo_crds::well_known::{FIRST_IMPORT_PORT, LAST_IMPORT_PORT};
 
-use crate::ServiceName;
+use crate::{EndpointName, ServiceName};
 
 #[cfg(test)]
 mod tests;
 
-/// One port of one import: what a gateway port is allotted to.
+/// One port of one import, or of one endpoint of a headless one: what a gateway port is allotted to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortKey {
     /// The import.
     pub service: ServiceName,
+    /// The endpoint; none for the whole import.
+    pub endpoint: Option<EndpointName>,
     /// `TCP`, `UDP` or `SCTP`.
     pub protocol: String,
     /// The import's port.
     pub port: u16,
+}
+
+impl fmt::Display for PortKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            service,
+            endpoint,
+            protocol,
+            port,
+        } = self;
+        match endpoint {
+            None => write!(f, "{service}:{port}/{protocol}"),
+            Some(endpoint) => write!(f, "{endpoint} of {service}:{port}/{protocol}"),
+        }
+    }
 }
 
 /// A gateway port that a derived Service says is its own.
@@ -40,8 +58,7 @@ pub struct PortClaim {
 
 /// Two derived Services claim one gateway port.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("gateway port {gateway_port} of {}:{}/{} is also that of {}:{}/{}, which is older",
-    loser.service, loser.port, loser.protocol, holder.service, holder.port, holder.protocol)]
+#[error("gateway port {gateway_port} of {loser} is also that of {holder}, which is older")]
 pub struct DoubleClaim {
     /// The port.
     pub gateway_port: u16,
@@ -169,6 +186,7 @@ impl PortAllotter {
 
     /// Takes the ports back from all of `service` that are not in `keep` (all, if that is empty).
     pub fn retain(&mut self, service: &ServiceName, keep: &[PortKey], now: Instant) {
+        let keep: BTreeSet<&PortKey> = keep.iter().collect();
         let gone: Vec<PortKey> = self
             .keys_of(service)
             .filter(|key| !keep.contains(key))
@@ -200,6 +218,7 @@ impl PortAllotter {
     fn keys_of<'a>(&'a self, service: &'a ServiceName) -> impl Iterator<Item = &'a PortKey> {
         let first = PortKey {
             service: service.clone(),
+            endpoint: None,
             protocol: String::new(),
             port: 0,
         };
@@ -245,7 +264,16 @@ fn is_in_range(port: u16) -> bool {
 
 /// The number that `key` gets unless it is taken: the same in every cluster and version.
 fn preference(key: &PortKey) -> u16 {
-    let digest = Sha256::digest(format!("{}/{}/{}", key.service, key.protocol, key.port));
+    let PortKey {
+        service,
+        endpoint,
+        protocol,
+        port,
+    } = key;
+    let digest = Sha256::digest(match endpoint {
+        None => format!("{service}/{protocol}/{port}"),
+        Some(endpoint) => format!("{service}/{endpoint}/{protocol}/{port}"),
+    });
     let hash = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
     let count = u32::from(LAST_IMPORT_PORT - FIRST_IMPORT_PORT) + 1;
     // The remainder is below the range's size, which is below 65,536.

@@ -3,9 +3,9 @@
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ServiceExport, ServiceImportType, ServicePort};
-use tombolo_crds::well_known::IMPORT_LABEL;
+use tombolo_crds::well_known::{ENDPOINT_SERVICE_LABEL, IMPORT_LABEL};
+use tombolo_crds::{ClusterExportSpec, ExportedEndpoint};
 
 use crate::validate::{Malformed, validate};
 
@@ -46,8 +46,8 @@ impl Invalid {
 
 /// What `cluster` tells the others of the Service that `export` names.
 ///
-/// `service` is the Service of the same namespace and name, if there is one, and `ready` whether
-/// any of its endpoints is ready. Labels and annotations come from the export's spec only, never
+/// `service` is the Service of the same namespace and name, if there is one, `ready` whether any of
+/// its endpoints is ready, and `endpoints` they are, of which a headless Service tells. Labels and annotations come from the export's spec only, never
 /// from anybody's metadata (KEP-1645, Exporting Services).
 ///
 /// # Errors
@@ -57,6 +57,7 @@ pub fn export_from(
     export: &ServiceExport,
     service: Option<&Service>,
     ready: bool,
+    endpoints: Vec<ExportedEndpoint>,
 ) -> Result<ClusterExportSpec, Invalid> {
     let service = service.ok_or(Invalid::NoService)?;
     let default_spec = ServiceSpec::default();
@@ -83,18 +84,20 @@ pub fn export_from(
         exported_labels: export.spec.exported_labels.clone(),
         exported_annotations: export.spec.exported_annotations.clone(),
         ready,
+        endpoints: match type_ {
+            ServiceImportType::Headless => endpoints,
+            ServiceImportType::ClusterSetIP => Vec::new(),
+        },
     };
     validate(&exported)?;
     Ok(exported)
 }
 
 fn import_type(service: &Service, spec: &ServiceSpec) -> Result<ServiceImportType, Invalid> {
-    if let Some(import) = service
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|l| l.get(IMPORT_LABEL))
-    {
+    if let Some(import) = service.metadata.labels.as_ref().and_then(|l| {
+        l.get(IMPORT_LABEL)
+            .or_else(|| l.get(ENDPOINT_SERVICE_LABEL))
+    }) {
         return Err(Invalid::Derived(import.clone()));
     }
     match spec.type_.as_deref() {

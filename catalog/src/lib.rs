@@ -13,6 +13,7 @@
 
 mod allotment;
 mod derived;
+mod endpoint;
 mod export;
 mod merge;
 mod service_name;
@@ -22,9 +23,10 @@ mod withdrawals;
 
 pub use allotment::{DoubleClaim, Exhausted, PortAllotter, PortClaim, PortKey, Rebuilt};
 pub use derived::derived_service_name;
+pub use endpoint::{EndpointName, endpoint_id};
 pub use export::{Invalid, export_from};
 pub use merge::{Conflict, ConflictReason, Conflicts, Import, ImportPort, merge};
 pub use service_name::ServiceName;
 pub use syntax::{is_dns_label, is_dns_subdomain, is_label_value, is_qualified_name};
-pub use validate::{MAX_METADATA_BYTES, MAX_PORTS, Malformed, validate};
+pub use validate::{MAX_ENDPOINTS, MAX_METADATA_BYTES, MAX_PORTS, Malformed, validate};
 pub use withdrawals::{HELD_ABOVE, Held, Verdict, WINDOW, Withdrawals};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::ServicePort;
+use tombolo_crds::{ClusterExportSpec, ExportedEndpoint};
 
 use crate::syntax::{is_dns_label, is_label_value, is_qualified_name};
 
@@ -13,6 +13,10 @@ mod tests;
 /// Most ports that an export may have. Kubernetes sets no limit to the ports of a Service; this
 /// one keeps a single export below 2 % of the gateway ports of an importing cluster.
 pub const MAX_PORTS: usize = 256;
+
+/// Most endpoints that a headless export may name: more would neither fit well into one object nor
+/// into the addresses that an importing cluster has for them.
+pub const MAX_ENDPOINTS: usize = 1000;
 
 /// Most bytes that the keys and values of exported labels and annotations may take together: a
 /// quarter of what Kubernetes allows the annotations of one object, so that the ServiceImport has
@@ -81,6 +85,15 @@ pub enum Malformed {
     /// The key of an exported label or annotation belongs to Tombolo or the MCS-API.
     #[error("exported label or annotation {0:?} is in a reserved domain")]
     ReservedKey(String),
+    /// The export names more than [`MAX_ENDPOINTS`].
+    #[error("there are {0} endpoints, more than {MAX_ENDPOINTS}")]
+    TooManyEndpoints(usize),
+    /// An endpoint's ID is no DNS label.
+    #[error("endpoint {0:?} is not a DNS label")]
+    Endpoint(String),
+    /// Two endpoints have one ID.
+    #[error("there are two endpoints {0:?}")]
+    DuplicateEndpoint(String),
     /// Labels and annotations take more than [`MAX_METADATA_BYTES`].
     #[error("exported labels and annotations take {0} bytes, more than {MAX_METADATA_BYTES}")]
     MetadataTooLarge(usize),
@@ -101,6 +114,9 @@ impl Malformed {
             Self::Label(_) => "InvalidExportedLabel",
             Self::Annotation(_) => "InvalidExportedAnnotation",
             Self::ReservedKey(_) => "ReservedKey",
+            Self::TooManyEndpoints(_) => "TooManyEndpoints",
+            Self::Endpoint(_) => "InvalidEndpoint",
+            Self::DuplicateEndpoint(_) => "DuplicateEndpoint",
             Self::MetadataTooLarge(_) => "ExportedMetadataTooLarge",
         }
     }
@@ -121,6 +137,7 @@ pub fn validate(export: &ClusterExportSpec) -> Result<(), Malformed> {
     }
     validate_ports(&export.ports)?;
     validate_traffic(export)?;
+    validate_endpoints(&export.endpoints)?;
     validate_metadata(&export.exported_labels, &export.exported_annotations)?;
     Ok(())
 }
@@ -224,6 +241,22 @@ fn validate_traffic(export: &ClusterExportSpec) -> Result<(), Malformed> {
         [] | ["IPv4" | "IPv6"] | ["IPv4", "IPv6"] | ["IPv6", "IPv4"]
     ) {
         return Err(wrong("ipFamilies", &families.join(",")));
+    }
+    Ok(())
+}
+
+fn validate_endpoints(endpoints: &[ExportedEndpoint]) -> Result<(), Malformed> {
+    if endpoints.len() > MAX_ENDPOINTS {
+        return Err(Malformed::TooManyEndpoints(endpoints.len()));
+    }
+    let mut ids = BTreeSet::new();
+    for ExportedEndpoint { id, .. } in endpoints {
+        if !is_dns_label(id) {
+            return Err(Malformed::Endpoint(excerpt(id)));
+        }
+        if !ids.insert(id) {
+            return Err(Malformed::DuplicateEndpoint(excerpt(id)));
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tombolo_catalog::{PortAllotter, PortClaim, PortKey, ServiceName};
+use tombolo_catalog::{EndpointName, PortAllotter, PortClaim, PortKey, ServiceName};
 use tombolo_crds::well_known::{FIRST_IMPORT_PORT, LAST_IMPORT_PORT};
 
 const REST: Duration = Duration::from_secs(60);
@@ -123,13 +123,17 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn key() -> impl Strategy<Value = PortKey> {
-    (service(), prop_oneof![Just("TCP"), Just("UDP")], 1_u16..4).prop_map(
-        |(service, protocol, port)| PortKey {
+    let endpoint =
+        prop::option::of((0..2).prop_map(|n| EndpointName::new("east", format!("e{n}"))));
+    let protocol = prop_oneof![Just("TCP"), Just("UDP")];
+    (service(), endpoint, protocol, 1_u16..4).prop_map(|(service, endpoint, protocol, port)| {
+        PortKey {
             service,
+            endpoint,
             protocol: protocol.to_owned(),
             port,
-        },
-    )
+        }
+    })
 }
 
 fn service() -> impl Strategy<Value = ServiceName> {

@@ -172,6 +172,7 @@ fn export(cluster: &'static str) -> impl Strategy<Value = ClusterExportSpec> {
                     .collect(),
                 exported_annotations: Default::default(),
                 ready: true,
+                endpoints: Vec::new(),
             },
         )
         .prop_filter("two ports of an export are alike", |export| {

@@ -68,7 +68,23 @@ pub struct ClusterExportSpec {
     /// `spec.exportedAnnotations` of the ServiceExport.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub exported_annotations: BTreeMap<String, String>,
-    /// Whether any endpoint is ready. Single endpoints are not told: pod churn stays at home.
+    /// Whether any endpoint is ready.
+    #[serde(default)]
+    pub ready: bool,
+    /// The single endpoints of a headless Service, sorted by ID. None of any other: its pods' churn
+    /// stays at home.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<ExportedEndpoint>,
+}
+
+/// An endpoint of a headless Service. Where it is says nothing to another cluster, whose addresses
+/// may be the same: connections to it name it by its ID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedEndpoint {
+    /// Its hostname, a DNS label, else its address with dashes: the first label of its DNS name.
+    pub id: String,
+    /// Whether it takes connections.
     #[serde(default)]
     pub ready: bool,
 }

@@ -21,6 +21,6 @@ pub mod peer;
 mod schema;
 pub mod well_known;
 
-pub use cluster_export::{ClusterExport, ClusterExportSpec};
+pub use cluster_export::{ClusterExport, ClusterExportSpec, ExportedEndpoint};
 pub use definitions::{all, yaml_file};
 pub use peer::{Peer, PeerSpec, PeerStatus};

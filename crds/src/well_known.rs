@@ -12,13 +12,22 @@ pub const KUBE_SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 pub const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY_LABEL`] on slices that Tombolo's operator writes.
 pub const SLICE_MANAGER: &str = "operator.tombolo.io";
-/// On every ServiceImport, derived Service and EndpointSlice that the operator writes: it is
-/// Tombolo's own, and nobody else's of the same name.
+/// On every ServiceImport, Service and EndpointSlice that the operator writes: it is Tombolo's own,
+/// and nobody else's of the same name. Gateways select Services by it.
 pub const MANAGER_LABEL: &str = "tombolo.io/managed-by";
 /// The value of [`MANAGER_LABEL`].
 pub const MANAGER: &str = "operator";
-/// On a derived Service: the name of its ServiceImport. Gateways select by its presence.
+/// On a derived Service: the name of its ServiceImport.
 pub const IMPORT_LABEL: &str = "tombolo.io/service-import";
+/// On the Service that stands for one endpoint of another cluster's headless service, and on its
+/// EndpointSlices: the endpoint's ID. Such Services are in Tombolo's namespace.
+pub const ENDPOINT_LABEL: &str = "tombolo.io/endpoint";
+/// Beside [`ENDPOINT_LABEL`]: the cluster in which the endpoint runs.
+pub const ENDPOINT_CLUSTER_LABEL: &str = "tombolo.io/endpoint-cluster";
+/// Beside [`ENDPOINT_LABEL`]: the namespace of the endpoint's ServiceImport.
+pub const ENDPOINT_NAMESPACE_LABEL: &str = "tombolo.io/endpoint-namespace";
+/// Beside [`ENDPOINT_LABEL`]: the name of the endpoint's ServiceImport.
+pub const ENDPOINT_SERVICE_LABEL: &str = "tombolo.io/endpoint-service";
 /// On a ClusterExport: the cluster that wrote it.
 pub const CLUSTER_LABEL: &str = "tombolo.io/cluster";
 /// On Pods and Leases: which of Tombolo's programs it is (`gateway`, `operator`, `dns`).

@@ -28,5 +28,6 @@ pub(crate) fn export_of(cluster: &str, namespace: &str, name: &str) -> ClusterEx
         exported_labels: BTreeMap::new(),
         exported_annotations: BTreeMap::new(),
         ready: true,
+        endpoints: Vec::new(),
     }
 }

@@ -149,6 +149,7 @@ fn a_claim_outside_the_range_is_told_and_not_held() {
 fn key(name: &str, port: u16) -> PortKey {
     PortKey {
         service: ServiceName::new("demo", name),
+        endpoint: None,
         protocol: "TCP".to_owned(),
         port,
     }

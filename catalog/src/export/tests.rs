@@ -30,7 +30,7 @@ fn a_cluster_ip_service_is_exported_with_all_that_matters() {
     export.spec.exported_annotations = [("note".to_owned(), "any text".to_owned())].into();
     export.metadata.labels = Some([("app".to_owned(), "hello".to_owned())].into());
 
-    let exported = export_from("east", &export, Some(&service), true).unwrap();
+    let exported = export_from("east", &export, Some(&service), true, Vec::new()).unwrap();
 
     assert_eq!(exported.object_name(), "hello.demo.east");
     assert_eq!(exported.created_at.0.as_second(), CREATED_AT);
@@ -91,14 +91,14 @@ fn types_map_to_import_types() {
             ports: Some(vec![port(None, "TCP", 80)]),
             ..Default::default()
         });
-        let exported = export_from("east", &export(), Some(&service), false).unwrap();
+        let exported = export_from("east", &export(), Some(&service), false, Vec::new()).unwrap();
         assert_eq!(exported.type_, expected, "{type_:?} {cluster_ip}");
     }
 }
 
 #[test]
 fn without_a_service_the_reason_is_no_service() {
-    let invalid = export_from("east", &export(), None, false).unwrap_err();
+    let invalid = export_from("east", &export(), None, false, Vec::new()).unwrap_err();
     assert_eq!(invalid, Invalid::NoService);
     assert_eq!(invalid.reason(), "NoService");
 }
@@ -115,20 +115,51 @@ fn what_cannot_be_exported_is_an_invalid_service_type() {
         ports: Some(Vec::new()),
         ..Default::default()
     });
-    let mut derived = service(ServiceSpec {
-        ports: Some(vec![port(None, "TCP", 80)]),
-        ..Default::default()
-    });
-    derived.metadata.labels = Some([(IMPORT_LABEL.to_owned(), "hello".to_owned())].into());
+    let of_import = |label: &str| {
+        let mut service = service(ServiceSpec {
+            ports: Some(vec![port(None, "TCP", 80)]),
+            ..Default::default()
+        });
+        service.metadata.labels = Some([(label.to_owned(), "hello".to_owned())].into());
+        service
+    };
 
     for (service, expected) in [
         (external_name, Invalid::Type("ExternalName".to_owned())),
         (headless, Invalid::HeadlessWithoutPorts),
-        (derived, Invalid::Derived("hello".to_owned())),
+        (
+            of_import(IMPORT_LABEL),
+            Invalid::Derived("hello".to_owned()),
+        ),
+        (
+            of_import(ENDPOINT_SERVICE_LABEL),
+            Invalid::Derived("hello".to_owned()),
+        ),
     ] {
-        let invalid = export_from("east", &export(), Some(&service), false).unwrap_err();
+        let invalid =
+            export_from("east", &export(), Some(&service), false, Vec::new()).unwrap_err();
         assert_eq!(invalid, expected);
         assert_eq!(invalid.reason(), "InvalidServiceType");
+    }
+}
+
+#[test]
+fn single_endpoints_are_told_of_headless_services_only() {
+    let endpoints = vec![ExportedEndpoint {
+        id: "hello-0".to_owned(),
+        ready: true,
+    }];
+    for (cluster_ip, told) in [("None", 1), ("10.96.0.1", 0)] {
+        let service = service(ServiceSpec {
+            cluster_ip: Some(cluster_ip.to_owned()),
+            ports: Some(vec![port(None, "TCP", 80)]),
+            ..Default::default()
+        });
+
+        let exported =
+            export_from("east", &export(), Some(&service), true, endpoints.clone()).unwrap();
+
+        assert_eq!(exported.endpoints, endpoints[..told]);
     }
 }
 
@@ -141,7 +172,7 @@ fn what_other_clusters_would_refuse_is_not_exported() {
     let mut export = export();
     export.spec.exported_labels = [("not a key".to_owned(), String::new())].into();
 
-    let invalid = export_from("east", &export, Some(&service), false).unwrap_err();
+    let invalid = export_from("east", &export, Some(&service), false, Vec::new()).unwrap_err();
 
     assert_eq!(invalid.reason(), "InvalidExportedLabel");
     assert_eq!(
@@ -162,7 +193,7 @@ fn a_port_is_tcp_and_unnamed_unless_it_says_otherwise() {
         ..Default::default()
     });
 
-    let exported = export_from("east", &export(), Some(&service), false).unwrap();
+    let exported = export_from("east", &export(), Some(&service), false, Vec::new()).unwrap();
 
     let expected = ServicePort {
         protocol: "TCP".to_owned(),
@@ -181,7 +212,7 @@ fn an_export_that_was_never_stored_is_the_youngest() {
     let mut export = export();
     export.metadata.creation_timestamp = None;
 
-    let exported = export_from("east", &export, Some(&service), false).unwrap();
+    let exported = export_from("east", &export, Some(&service), false, Vec::new()).unwrap();
 
     assert_eq!(exported.created_at, Time(Timestamp::MAX));
 }

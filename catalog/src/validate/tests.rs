@@ -138,6 +138,22 @@ fn every_rule_is_checked() {
             }),
         ),
         (
+            "TooManyEndpoints",
+            Box::new(|e| e.endpoints = (0..=MAX_ENDPOINTS).map(endpoint).collect()),
+        ),
+        (
+            "InvalidEndpoint",
+            Box::new(|e| e.endpoints[0].id = "web.0".to_owned()),
+        ),
+        (
+            "InvalidEndpoint",
+            Box::new(|e| e.endpoints[0].id = "x".repeat(100_000)),
+        ),
+        (
+            "DuplicateEndpoint",
+            Box::new(|e| e.endpoints = vec![endpoint(0), endpoint(1), endpoint(0)]),
+        ),
+        (
             "ExportedMetadataTooLarge",
             Box::new(|e| e.exported_annotations = map("a", &"x".repeat(MAX_METADATA_BYTES))),
         ),
@@ -190,6 +206,7 @@ fn good() -> ClusterExportSpec {
         exported_labels: map("app.example.com/part", "web"),
         exported_annotations: map("note", "any text"),
         ready: true,
+        endpoints: vec![endpoint(0), endpoint(1)],
     }
 }
 
@@ -199,6 +216,13 @@ fn port(name: Option<&str>, protocol: &str, port: i32) -> ServicePort {
         protocol: protocol.to_owned(),
         app_protocol: Some("kubernetes.io/h2c".to_owned()),
         port,
+    }
+}
+
+fn endpoint(number: usize) -> ExportedEndpoint {
+    ExportedEndpoint {
+        id: format!("hello-{number}"),
+        ready: true,
     }
 }
 

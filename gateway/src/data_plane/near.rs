@@ -84,6 +84,7 @@ impl DataPlane {
                 service: route.import.clone(),
                 protocol: Protocol::Tcp,
                 port: route.port,
+                endpoint: None,
                 source: self.source(client),
                 path: Vec::new(),
                 traceparent: String::new(),

@@ -292,6 +292,7 @@ fn connect(service: &str, port: u16) -> Connect {
         service: ServiceName::new(NAMESPACE, service),
         protocol: Protocol::Tcp,
         port,
+        endpoint: None,
         source: Source::default(),
         path: Vec::new(),
         traceparent: String::new(),

@@ -200,6 +200,7 @@ impl Site {
             exported_labels: BTreeMap::new(),
             exported_annotations: BTreeMap::new(),
             ready: true,
+            endpoints: Vec::new(),
         };
         let key = key(&export.object_name());
         self.world.exports.lock().apply(&key, &Arc::new(export));

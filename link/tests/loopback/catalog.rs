@@ -344,5 +344,6 @@ fn export(cluster: &str, name: &str) -> ClusterExportSpec {
         exported_labels: BTreeMap::new(),
         exported_annotations: BTreeMap::new(),
         ready: true,
+        endpoints: Vec::new(),
     }
 }

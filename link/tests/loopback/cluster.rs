@@ -214,6 +214,7 @@ pub(crate) fn connect() -> Connect {
         service: ServiceName::new("demo", "web"),
         protocol: Protocol::Tcp,
         port: 80,
+        endpoint: None,
         source: Source::default(),
         path: Vec::new(),
         traceparent: String::new(),

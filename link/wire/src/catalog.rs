@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use prost::Message;
 use tombolo_catalog::{Malformed, ServiceName, is_dns_label, validate};
-use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ServiceImportType, ServicePort};
+use tombolo_crds::{ClusterExportSpec, ExportedEndpoint};
 
 use crate::error::DecodeError;
 use crate::frame::frame;
@@ -171,6 +171,7 @@ fn export_to_proto(export: &ClusterExportSpec) -> proto::Export {
         exported_labels,
         exported_annotations,
         ready,
+        endpoints,
     } = export;
     let type_ = match type_ {
         ServiceImportType::ClusterSetIP => proto::ExportType::ClusterSetIp,
@@ -189,6 +190,10 @@ fn export_to_proto(export: &ClusterExportSpec) -> proto::Export {
                 timeout_seconds: client_ip.timeout_seconds,
             }),
         });
+    let endpoints = endpoints.iter().map(|endpoint| proto::Endpoint {
+        id: endpoint.id.clone(),
+        ready: endpoint.ready,
+    });
     proto::Export {
         cluster: cluster.clone(),
         namespace: namespace.clone(),
@@ -205,6 +210,7 @@ fn export_to_proto(export: &ClusterExportSpec) -> proto::Export {
         labels: exported_labels.clone(),
         annotations: exported_annotations.clone(),
         ready: *ready,
+        endpoints: endpoints.collect(),
     }
 }
 
@@ -240,6 +246,10 @@ fn export_from_proto(export: proto::Export) -> Result<ClusterExportSpec, Catalog
                 timeout_seconds: client_ip.timeout_seconds,
             }),
         });
+    let endpoints = export.endpoints.iter().map(|endpoint| ExportedEndpoint {
+        id: endpoint.id.clone(),
+        ready: endpoint.ready,
+    });
     let spec = ClusterExportSpec {
         cluster: export.cluster.clone(),
         namespace: export.namespace.clone(),
@@ -255,6 +265,7 @@ fn export_from_proto(export: proto::Export) -> Result<ClusterExportSpec, Catalog
         exported_labels: export.labels.clone(),
         exported_annotations: export.annotations.clone(),
         ready: export.ready,
+        endpoints: endpoints.collect(),
     };
     match validate(&spec) {
         Ok(()) => Ok(spec),

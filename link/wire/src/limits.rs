@@ -8,9 +8,10 @@ pub const CONTROL: usize = 1024;
 pub const PREFACE: usize = 8 * 1024;
 /// An `Answer`: a reason and a sentence.
 pub const ANSWER: usize = 4 * 1024;
-/// A `CatalogMessage`: the largest valid export stays below 200 KiB
-/// ([`tombolo_catalog::MAX_PORTS`], [`tombolo_catalog::MAX_METADATA_BYTES`]).
-pub const CATALOG: usize = 256 * 1024;
+/// A `CatalogMessage`: the largest valid export stays below 310 KiB
+/// ([`tombolo_catalog::MAX_PORTS`], [`tombolo_catalog::MAX_METADATA_BYTES`],
+/// [`tombolo_catalog::MAX_ENDPOINTS`]).
+pub const CATALOG: usize = 384 * 1024;
 
 /// Clusters that a connection may have passed through.
 pub const PATH: usize = 8;

@@ -32,6 +32,9 @@ pub struct Connect {
     pub protocol: Protocol,
     /// The service's port.
     pub port: u16,
+    /// The one endpoint of a headless service that is meant, by the ID that the receiver's export
+    /// gives it; none for any endpoint.
+    pub endpoint: Option<String>,
     /// Who connects.
     pub source: Source,
     /// IDs of the clusters that the connection has passed through before the sender's.
@@ -91,6 +94,9 @@ impl Preface {
     pub fn encode(&self) -> Bytes {
         frame(&proto::Preface {
             kind: Some(match self {
+                Self::Connect(connect) if connect.endpoint.is_some() => {
+                    PrefaceKind::ConnectEndpoint(Box::new(connect.to_proto()))
+                }
                 Self::Connect(connect) => PrefaceKind::Connect(Box::new(connect.to_proto())),
                 Self::Catalog => PrefaceKind::Catalog(Empty {}),
             }),
@@ -108,6 +114,16 @@ impl Preface {
             .ok_or(DecodeError::UnknownKind("the preface"))?
         {
             PrefaceKind::Connect(connect) => {
+                let any = proto::Connect {
+                    endpoint: None,
+                    ..*connect
+                };
+                Connect::from_proto(any).map(|connect| Self::Connect(Box::new(connect)))
+            }
+            PrefaceKind::ConnectEndpoint(connect) if connect.endpoint.is_none() => {
+                Err(DecodeError::field("endpoint", ""))
+            }
+            PrefaceKind::ConnectEndpoint(connect) => {
                 Connect::from_proto(*connect).map(|connect| Self::Connect(Box::new(connect)))
             }
             PrefaceKind::Catalog(Empty {}) => Ok(Self::Catalog),
@@ -132,6 +148,9 @@ impl Connect {
         label("name", &self.service.name)?;
         if self.port == 0 {
             return Err(DecodeError::field("port", "0"));
+        }
+        if let Some(endpoint) = &self.endpoint {
+            label("endpoint", endpoint)?;
         }
         self.source.validate()?;
         if self.path.len() > limits::PATH {
@@ -171,6 +190,7 @@ impl Connect {
             }),
             path: self.path.clone(),
             traceparent: self.traceparent.clone(),
+            endpoint: self.endpoint.clone(),
         }
     }
 
@@ -189,6 +209,7 @@ impl Connect {
             service: ServiceName::new(connect.namespace, connect.name),
             protocol,
             port,
+            endpoint: connect.endpoint,
             source: Source::from_proto(connect.source.unwrap_or_default())?,
             path: connect.path,
             traceparent: connect.traceparent,

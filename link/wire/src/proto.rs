@@ -50,7 +50,7 @@ pub(crate) struct Empty {}
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Preface {
-    #[prost(oneof = "PrefaceKind", tags = "1, 2")]
+    #[prost(oneof = "PrefaceKind", tags = "1, 2, 10")]
     pub(crate) kind: Option<PrefaceKind>,
 }
 
@@ -60,6 +60,10 @@ pub(crate) enum PrefaceKind {
     Connect(Box<Connect>),
     #[prost(message, tag = "2")]
     Catalog(Empty),
+    /// A `Connect` with an endpoint. A gateway that knew only `Connect` would skip the endpoint and
+    /// dial any; this it refuses.
+    #[prost(message, boxed, tag = "10")]
+    ConnectEndpoint(Box<Connect>),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -78,6 +82,8 @@ pub(crate) struct Connect {
     pub(crate) path: Vec<String>,
     #[prost(string, tag = "7")]
     pub(crate) traceparent: String,
+    #[prost(string, optional, tag = "10")]
+    pub(crate) endpoint: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
@@ -209,6 +215,16 @@ pub(crate) struct Export {
     #[prost(btree_map = "string, string", tag = "14")]
     pub(crate) annotations: BTreeMap<String, String>,
     #[prost(bool, tag = "16")]
+    pub(crate) ready: bool,
+    #[prost(message, repeated, tag = "17")]
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Endpoint {
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
+    #[prost(bool, tag = "2")]
     pub(crate) ready: bool,
 }
 

@@ -51,6 +51,7 @@ fn each_field_of_a_preface_has_its_rule() {
     assert_eq!(field(|c| c.service.namespace = "A".to_owned()), "namespace");
     assert_eq!(field(|c| c.service.name = "../etc".to_owned()), "name");
     assert_eq!(field(|c| c.port = 0), "port");
+    assert_eq!(field(|c| c.endpoint = Some("a.b".to_owned())), "endpoint");
     assert_eq!(
         field(|c| c.source.cluster = "-".to_owned()),
         "source.cluster"
@@ -98,6 +99,43 @@ fn a_port_or_protocol_that_is_none_is_refused() {
     assert_eq!(preface(&[0x18, 9, 0x20, 80]).unwrap_err(), "protocol 9");
     let bad_address = [0x18, 1, 0x20, 80, 0x2a, 3, 0x2a, 1, b'x'];
     assert_eq!(preface(&bad_address).unwrap_err(), "source.address x");
+}
+
+/// A version that does not know of endpoints skips the field. It must not take the preface for one
+/// that leaves the choice to it.
+#[test]
+fn a_preface_with_an_endpoint_is_none_to_a_version_without_them() {
+    let to_one = Connect {
+        endpoint: Some("web-0".to_owned()),
+        ..connect()
+    };
+    let member = |connect: Connect| Preface::Connect(Box::new(connect)).encode()[4];
+
+    assert_eq!(member(connect()) >> 3, 1);
+    assert_eq!(member(to_one) >> 3, 10);
+
+    // The new member without its field 10, then the old one with it.
+    let connect = [0x0a, 1, b'n', 0x12, 1, b's', 0x18, 1, 0x20, 80];
+    let preface = |member: u8, rest: &[u8]| {
+        let connect = [&connect, rest].concat();
+        let length = u8::try_from(connect.len()).unwrap();
+        Preface::decode([&[member, length], &connect[..]].concat().into())
+    };
+    assert_eq!(
+        preface(0x52, &[]),
+        Err(DecodeError::Field {
+            field: "endpoint",
+            value: String::new()
+        })
+    );
+    let Ok(Preface::Connect(any)) = preface(0x0a, &[0x52, 1, b'e']) else {
+        panic!("refused");
+    };
+    assert_eq!(any.endpoint, None);
+    let Ok(Preface::Connect(one)) = preface(0x52, &[0x52, 1, b'e']) else {
+        panic!("refused");
+    };
+    assert_eq!(one.endpoint.as_deref(), Some("e"));
 }
 
 #[test]
@@ -195,6 +233,7 @@ fn connect() -> Connect {
         service: ServiceName::new("demo", "web"),
         protocol: Protocol::Tcp,
         port: 80,
+        endpoint: None,
         source: Source::default(),
         path: Vec::new(),
         traceparent: String::new(),

@@ -17,9 +17,9 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use tombolo_catalog::{MAX_PORTS, ServiceName};
-use tombolo_crds::ClusterExportSpec;
+use tombolo_catalog::{MAX_ENDPOINTS, MAX_PORTS, ServiceName};
 use tombolo_crds::mcs::{ServiceImportType, ServicePort};
+use tombolo_crds::{ClusterExportSpec, ExportedEndpoint};
 use tombolo_link_wire::{
     Answer, CatalogMessage, Connect, Control, Hello, Preface, Protocol, Refusal, RefusalReason,
     Source, limits,
@@ -143,6 +143,12 @@ fn the_largest_export_fits() {
         exported_labels: BTreeMap::new(),
         exported_annotations: BTreeMap::from([("a".to_owned(), "v".repeat(metadata))]),
         ready: true,
+        endpoints: (0..MAX_ENDPOINTS)
+            .map(|number| ExportedEndpoint {
+                id: format!("{number:063}"),
+                ready: true,
+            })
+            .collect(),
     };
     assert_eq!(tombolo_catalog::validate(&largest), Ok(()));
     let length = CatalogMessage::Upsert(Box::new(largest.clone()))
@@ -206,15 +212,17 @@ fn connect() -> impl Strategy<Value = Connect> {
         (label(), label()),
         prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)],
         1..=u16::MAX,
+        option::of(label()),
         source(),
         vec(label(), 0..=limits::PATH),
         "[!-~]{0,128}",
     )
         .prop_map(
-            |((namespace, name), protocol, port, source, path, traceparent)| Connect {
+            |((namespace, name), protocol, port, endpoint, source, path, traceparent)| Connect {
                 service: ServiceName::new(namespace, name),
                 protocol,
                 port,
+                endpoint,
                 source,
                 path,
                 traceparent,
@@ -281,13 +289,17 @@ fn export() -> impl Strategy<Value = ClusterExportSpec> {
         btree_map("[a-z.]{0,0}[a-z0-9]{1,20}", "([a-zA-Z0-9]{1,20})?", 0..4),
         btree_map("[a-z0-9]{1,20}", ".{0,50}", 0..4),
         any::<bool>(),
+        btree_map(label(), any::<bool>(), 0..20),
     );
     (names, time, kind, ports(), traffic, metadata).prop_map(
         |(names, time, type_, ports, traffic, metadata)| {
             let (cluster, namespace, name) = names;
             let (affinity, session_affinity_config, policy, traffic_distribution, families) =
                 traffic;
-            let (exported_labels, exported_annotations, ready) = metadata;
+            let (exported_labels, exported_annotations, ready, endpoints) = metadata;
+            let endpoints = endpoints
+                .into_iter()
+                .map(|(id, ready)| ExportedEndpoint { id, ready });
             ClusterExportSpec {
                 cluster,
                 namespace,
@@ -303,6 +315,7 @@ fn export() -> impl Strategy<Value = ClusterExportSpec> {
                 exported_labels,
                 exported_annotations,
                 ready,
+                endpoints: endpoints.collect(),
             }
         },
     )

@@ -75,6 +75,7 @@ pub(super) fn claims(derived: &Service) -> impl Iterator<Item = PortClaim> {
         Some(PortClaim {
             key: PortKey {
                 service: import.clone()?,
+                endpoint: None,
                 protocol: port.protocol.clone().unwrap_or_else(|| "TCP".to_owned()),
                 port: u16::try_from(port.port).ok()?,
             },

@@ -296,6 +296,7 @@ fn cluster_export(cluster: &str) -> ClusterExport {
         exported_labels: BTreeMap::new(),
         exported_annotations: BTreeMap::new(),
         ready: true,
+        endpoints: Vec::new(),
     };
     let mut export = ClusterExport::new(&spec.object_name(), spec);
     export.metadata.namespace = Some("tombolo-system".to_owned());

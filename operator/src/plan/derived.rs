@@ -217,6 +217,7 @@ fn same_ports(found: Option<&[ServicePort]>, desired: Option<&[ServicePort]>) ->
 fn key(import: &Import, port: &tombolo_catalog::ImportPort) -> PortKey {
     PortKey {
         service: import.service.clone(),
+        endpoint: None,
         protocol: port.port.protocol.clone(),
         // Validated: an export with another number takes no part in the merge.
         port: u16::try_from(port.port.port).unwrap_or_default(),

@@ -25,7 +25,13 @@ pub(super) fn evaluate(view: &View) -> Option<Result<ClusterExportSpec, Invalid>
         .as_deref()
         .filter(|service| !is_leaving(&service.metadata));
     let ready = slices::any_ready(&view.service_slices);
-    Some(export_from(&view.cluster, export, service, ready))
+    Some(export_from(
+        &view.cluster,
+        export,
+        service,
+        ready,
+        Vec::new(),
+    ))
 }
 
 pub(super) fn actions(

@@ -545,6 +545,7 @@ fn exhaust(world: &mut World) {
     for port in 0..=(LAST_IMPORT_PORT - FIRST_IMPORT_PORT) {
         let key = PortKey {
             service: hog.clone(),
+            endpoint: None,
             protocol: "TCP".to_owned(),
             port,
         };

@@ -149,5 +149,6 @@ fn export(cluster: &str, name: &str, port: i32) -> ClusterExportSpec {
         exported_labels: BTreeMap::new(),
         exported_annotations: BTreeMap::new(),
         ready: true,
+        endpoints: Vec::new(),
     }
 }

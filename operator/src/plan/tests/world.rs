@@ -316,6 +316,7 @@ pub(super) fn copy(cluster: &str, ports: &[(&str, i32)]) -> ClusterExport {
         exported_labels: BTreeMap::new(),
         exported_annotations: BTreeMap::new(),
         ready: true,
+        endpoints: Vec::new(),
     };
     let mut export = ClusterExport::new(&spec.object_name(), spec);
     export.metadata.namespace = Some(SYSTEM.to_owned());
