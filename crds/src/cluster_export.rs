@@ -68,7 +68,7 @@ pub struct ClusterExportSpec {
     /// `spec.exportedAnnotations` of the ServiceExport.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub exported_annotations: BTreeMap<String, String>,
-    /// Whether any endpoint is ready.
+    /// Whether any endpoint takes traffic.
     #[serde(default)]
     pub ready: bool,
     /// The single endpoints of a headless Service, sorted by ID. None of any other: its pods' churn

@@ -40,6 +40,9 @@ pub const LISTENING_ANNOTATION: &str = "tombolo.io/listening";
 /// On a gateway replica's Lease: comma-separated ports on which it cannot or will not listen
 /// (taken by another socket, or claimed by two imports).
 pub const REFUSED_PORTS_ANNOTATION: &str = "tombolo.io/refused-ports";
+/// On a gateway replica's Lease: comma-separated exported Services of which it refuses to dial an
+/// endpoint, each with one such address: `namespace/name=address`.
+pub const REFUSED_ENDPOINTS_ANNOTATION: &str = "tombolo.io/refused-endpoints";
 
 /// ClusterProperty with the ID of this cluster (KEP-2149).
 pub const CLUSTER_ID_PROPERTY: &str = "cluster.clusterset.k8s.io";

@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use tombolo_catalog::ServiceName;
 use tombolo_crds::well_known::{
-    LINKED_CLUSTERS_ANNOTATION, LISTENING_ANNOTATION, REFUSED_PORTS_ANNOTATION,
+    LINKED_CLUSTERS_ANNOTATION, LISTENING_ANNOTATION, REFUSED_ENDPOINTS_ANNOTATION,
+    REFUSED_PORTS_ANNOTATION,
 };
 
 #[cfg(test)]
@@ -41,6 +43,8 @@ pub struct Listing {
     pub listening: Option<u64>,
     /// Ports on which it does not listen all the same.
     pub refused: BTreeSet<u16>,
+    /// Exported Services of which it refuses to dial an endpoint, with one such address.
+    pub refused_endpoints: BTreeMap<ServiceName, IpAddr>,
 }
 
 /// What changed for the imports.
@@ -56,6 +60,8 @@ pub enum Change {
         /// Now it does up to here.
         upto: u64,
     },
+    /// Endpoints of exported Services are refused, or no longer.
+    RefusedEndpoints,
 }
 
 /// The gateway replicas of this cluster. Time is an argument.
@@ -77,6 +83,7 @@ struct Heartbeat {
     linked: BTreeSet<String>,
     listening: Option<u64>,
     refused: BTreeSet<u16>,
+    refused_endpoints: BTreeMap<ServiceName, IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,6 +250,7 @@ impl Gateways {
                 linked: heartbeat.linked.clone(),
                 listening: heartbeat.listening,
                 refused: heartbeat.refused.clone(),
+                refused_endpoints: heartbeat.refused_endpoints.clone(),
             };
             Some((name.clone(), listing))
         })
@@ -276,12 +284,22 @@ impl Heartbeat {
             refused: words(REFUSED_PORTS_ANNOTATION)
                 .filter_map(|w| w.parse().ok())
                 .collect(),
+            refused_endpoints: words(REFUSED_ENDPOINTS_ANNOTATION)
+                .filter_map(refused_endpoint)
+                .collect(),
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
         (self.vitality != Vitality::Silent).then(|| self.heard_at + SILENCE)
     }
+}
+
+/// Reads `namespace/name=address`.
+fn refused_endpoint(word: &str) -> Option<(ServiceName, IpAddr)> {
+    let (service, address) = word.split_once('=')?;
+    let (namespace, name) = service.split_once('/')?;
+    Some((ServiceName::new(namespace, name), address.parse().ok()?))
 }
 
 fn usable_addresses(pod: &Pod) -> Vec<IpAddr> {
@@ -323,12 +341,19 @@ fn change(before: Option<&Listing>, after: Option<&Listing>) -> Option<Change> {
     let (Some(before), Some(after)) = (before, after) else {
         return Some(Change::Replicas);
     };
+    let same_endpoints = Listing {
+        refused_endpoints: before.refused_endpoints.clone(),
+        ..after.clone()
+    };
+    if same_endpoints == *before {
+        return Some(Change::RefusedEndpoints);
+    }
     let (Some(from), Some(upto)) = (before.listening, after.listening) else {
         return Some(Change::Replicas);
     };
     let caught_up = Listing {
         listening: before.listening,
-        ..after.clone()
+        ..same_endpoints
     };
     if caught_up != *before || upto < from {
         return Some(Change::Replicas);

@@ -13,6 +13,7 @@
 //! after a write does not see the past.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
@@ -143,7 +144,12 @@ impl Index {
         changes: &BTreeSet<Change>,
     ) {
         self.awaited.remove(&Kind::Gateways);
-        self.gateways = listings.into_iter().collect();
+        let before = std::mem::replace(&mut self.gateways, listings.into_iter().collect());
+        let refused_before = refused_endpoints(&before);
+        let refused_now = refused_endpoints(&self.gateways);
+        let changed = refused_before.symmetric_difference(&refused_now);
+        self.dirty
+            .extend(changed.map(|(service, _)| service.clone()));
         for change in changes {
             match *change {
                 Change::Replicas => {
@@ -158,6 +164,7 @@ impl Index {
                     self.dirty
                         .extend(self.ports_since.between(after, upto).cloned());
                 }
+                Change::RefusedEndpoints => {}
             }
         }
     }
@@ -302,6 +309,15 @@ impl Index {
             self.dirty.insert(service.clone());
         }
     }
+}
+
+fn refused_endpoints(gateways: &[Listing]) -> BTreeSet<(ServiceName, IpAddr)> {
+    let refused = gateways
+        .iter()
+        .flat_map(|gateway| &gateway.refused_endpoints);
+    refused
+        .map(|(service, address)| (service.clone(), *address))
+        .collect()
 }
 
 fn derived_name(name: &ServiceName) -> ServiceName {

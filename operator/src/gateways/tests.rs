@@ -151,6 +151,8 @@ fn annotations_are_read_and_nonsense_in_them_is_ignored() {
     annotate(&mut heartbeat, LINKED_CLUSTERS_ANNOTATION, "west, north,");
     annotate(&mut heartbeat, LISTENING_ANNOTATION, "soon");
     annotate(&mut heartbeat, REFUSED_PORTS_ANNOTATION, "10001,x,70000");
+    let endpoints = "demo/db=fd00::7,demo/db,db=10.0.0.1,demo/web=nowhere";
+    annotate(&mut heartbeat, REFUSED_ENDPOINTS_ANNOTATION, endpoints);
     gateways.handle_lease(now, &heartbeat);
     let _ = gateways.poll_changes();
 
@@ -161,6 +163,30 @@ fn annotations_are_read_and_nonsense_in_them_is_ignored() {
     );
     assert_eq!(listing.listening, None);
     assert_eq!(listing.refused, BTreeSet::from([10_001]));
+    let db = ServiceName::new("demo", "db");
+    let address = "fd00::7".parse().unwrap();
+    assert_eq!(listing.refused_endpoints, BTreeMap::from([(db, address)]));
+}
+
+#[test]
+fn endpoints_that_are_refused_concern_no_import() {
+    let now = Instant::now();
+    let mut gateways = started(now, &[]);
+    let mut heartbeat = lease("gw-0", 1);
+    annotate(&mut heartbeat, LISTENING_ANNOTATION, "7");
+    gateways.handle_lease(now, &heartbeat);
+    let _ = gateways.poll_changes();
+
+    annotate(
+        &mut heartbeat,
+        REFUSED_ENDPOINTS_ANNOTATION,
+        "demo/db=10.0.0.1",
+    );
+    gateways.handle_lease(now, &heartbeat);
+
+    let changes = gateways.poll_changes();
+    assert_eq!(changes, BTreeSet::from([Change::RefusedEndpoints]));
+    assert_eq!(gateways.poll_changes(), BTreeSet::new());
 }
 
 fn started(now: Instant, leases: &[Lease]) -> Gateways {

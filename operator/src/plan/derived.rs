@@ -13,8 +13,8 @@ use tombolo_catalog::{Exhausted, Import, PortAllotter, PortKey, derived_service_
 use tombolo_crds::well_known::{IMPORT_LABEL, MANAGER, MANAGER_LABEL};
 
 use super::action::Action;
-use super::ownership;
 use super::view::View;
+use super::{exports_here, ownership};
 
 /// What Kubernetes takes where nothing is said (core/v1, ClientIPConfig).
 const DEFAULT_AFFINITY_SECONDS: i32 = 10_800;
@@ -128,6 +128,7 @@ fn service(view: &View, import: &Import, ports: &GatewayPorts, owner: &OwnerRefe
         .session_affinity
         .clone()
         .unwrap_or_else(|| "None".to_owned());
+    let (ip_families, ip_family_policy) = families(view, import);
     // `trafficDistribution` is not here: it is for whoever writes the slices' hints, and an API
     // server older than the exporter's may not know its value.
     service.spec = Some(ServiceSpec {
@@ -146,14 +147,34 @@ fn service(view: &View, import: &Import, ports: &GatewayPorts, owner: &OwnerRefe
                 .clone()
                 .unwrap_or_else(|| "Cluster".to_owned()),
         ),
-        // Which families there are is this cluster's business: connections end at the gateways.
-        ip_family_policy: Some(match import.ip_families.len() {
-            2.. => "PreferDualStack".to_owned(),
-            _ => "SingleStack".to_owned(),
-        }),
+        ip_families,
+        ip_family_policy: Some(ip_family_policy.to_owned()),
         ..ServiceSpec::default()
     });
     service
+}
+
+/// The `ipFamilies` to ask for and the `ipFamilyPolicy`. Which families there are is this cluster's
+/// business: connections to others end at the gateways, which are in all of them. But its own pods
+/// are reached by the families of their own Service only.
+fn families(view: &View, import: &Import) -> (Option<Vec<String>>, &'static str) {
+    let of = |service: Option<&Service>| {
+        let families = service.and_then(|service| service.spec.as_ref()?.ip_families.clone());
+        families.unwrap_or_default()
+    };
+    let own = of(view
+        .service
+        .as_deref()
+        .filter(|_| exports_here(view, import)));
+    // The first one cannot be changed as long as the Service lives.
+    let given = of(view.derived.as_deref());
+    let first = given.first().or_else(|| own.first());
+    let has_second = import.ip_families.len() > 1 || own.iter().any(|own| Some(own) != first);
+    let policy = match has_second {
+        true => "PreferDualStack",
+        false => "SingleStack",
+    };
+    (first.map(|first| vec![first.clone()]), policy)
 }
 
 fn service_port(
@@ -202,6 +223,17 @@ fn is_settled(found: &Service, desired: &Service) -> bool {
         && found_spec.session_affinity_config == spec.session_affinity_config
         && found_spec.internal_traffic_policy == spec.internal_traffic_policy
         && found_spec.ip_family_policy == spec.ip_family_policy
+        && has_families(
+            found_spec.ip_families.as_deref(),
+            spec.ip_families.as_deref(),
+        )
+}
+
+/// The API server adds a second family where there is one.
+fn has_families(found: Option<&[String]>, desired: Option<&[String]>) -> bool {
+    found
+        .unwrap_or_default()
+        .starts_with(desired.unwrap_or_default())
 }
 
 /// The API server keeps the order of ports that were there before.

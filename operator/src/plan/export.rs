@@ -1,5 +1,7 @@
 //! What this cluster tells the others of a service, and what its user is told of that.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -24,7 +26,7 @@ pub(super) fn evaluate(view: &View) -> Option<Result<ClusterExportSpec, Invalid>
         .service
         .as_deref()
         .filter(|service| !is_leaving(&service.metadata));
-    let ready = slices::any_ready(&view.service_slices);
+    let ready = slices::any_takes_traffic(&view.service_slices);
     Some(export_from(
         &view.cluster,
         export,
@@ -80,13 +82,10 @@ pub(super) fn status(
     if are_there(observed, &conditions) {
         return;
     }
-    for condition in wanted
-        .iter()
-        .filter(|condition| is_news(observed, condition))
-    {
-        plan.notices
-            .extend(notice(condition).map(|notice| (reference(view, export), notice)));
-    }
+    let news = wanted.iter().filter(|wanted| is_news(observed, wanted));
+    let notices = news.filter_map(|condition| notice(view, condition));
+    plan.notices
+        .extend(notices.map(|notice| (reference(view, export), notice)));
     let mut applied = ServiceExport::new(&view.name.name, ServiceExportSpec::default());
     applied.metadata.namespace = Some(view.name.namespace.clone());
     applied.status = Some(ServiceExportStatus { conditions });
@@ -104,12 +103,14 @@ fn valid(exported: &Result<ClusterExportSpec, Invalid>) -> Wanted {
 fn ready(view: &View, exported: &Result<ClusterExportSpec, Invalid>) -> Wanted {
     let stored = own(view);
     match exported {
-        Ok(wanted) if stored.is_some_and(|stored| is_settled(stored, wanted)) => Wanted::new(
-            "Ready",
-            true,
-            "Exported",
-            "The other clusters are told of the Service",
-        ),
+        Ok(wanted) if stored.is_some_and(|stored| is_settled(stored, wanted)) => {
+            let told = "The other clusters are told of the Service";
+            let message = match refused_endpoint(view) {
+                None => told.to_owned(),
+                Some(address) => format!("{told}. {}", refusal(address)),
+            };
+            Wanted::new("Ready", true, "Exported", message)
+        }
         Ok(_) => {
             let failure = view.failure.clone().unwrap_or_default();
             Wanted::new("Ready", false, "Pending", failure)
@@ -139,7 +140,17 @@ fn conflict(merged: Option<&Import>) -> Wanted {
 }
 
 /// What is worth an Event: what a user should mend, and that it is done.
-fn notice(condition: &Wanted) -> Option<Notice> {
+fn notice(view: &View, condition: &Wanted) -> Option<Notice> {
+    if let ("Ready", true, Some(address)) =
+        (condition.type_, condition.status, refused_endpoint(view))
+    {
+        return Some(Notice {
+            severity: Severity::Warning,
+            reason: "EndpointsRefused",
+            action: "Export",
+            note: refusal(address),
+        });
+    }
     let (severity, reason) = match (condition.type_, condition.status) {
         ("Valid", false) => (Severity::Warning, "InvalidExport"),
         ("Conflict", true) => (Severity::Warning, "ExportConflict"),
@@ -156,6 +167,23 @@ fn notice(condition: &Wanted) -> Option<Notice> {
         action: "Export",
         note,
     })
+}
+
+/// An endpoint of this Service that a gateway refuses to dial.
+fn refused_endpoint(view: &View) -> Option<IpAddr> {
+    let refused = view
+        .gateways
+        .iter()
+        .filter_map(|gateway| gateway.refused_endpoints.get(&view.name));
+    refused.min().copied()
+}
+
+fn refusal(address: IpAddr) -> String {
+    format!(
+        "Endpoints are out of other clusters' reach, {address} among them: gateways dial pods of \
+         the Service's namespace that are not on their node's network, and addresses in the \
+         administrator's list (gateway.allowedEndpointCIDRs)"
+    )
 }
 
 fn own(view: &View) -> Option<&ClusterExport> {

@@ -26,6 +26,7 @@ use super::view::View;
 use super::{import, ownership};
 
 mod gateways;
+mod hints;
 mod local;
 
 pub(super) struct Slices {
@@ -34,16 +35,19 @@ pub(super) struct Slices {
     pub(super) foreign: Option<String>,
 }
 
-/// Whether any endpoint of a Service takes new connections (discovery/v1: one that does not say is
-/// ready).
-pub(super) fn any_ready(slices: &[Arc<EndpointSlice>]) -> bool {
+/// Whether any endpoint of a Service takes new connections. kube-proxy and the gateways give them to
+/// ready ones (discovery/v1: one that does not say is ready), and if there is none, to those that
+/// are about to end but still serve.
+pub(super) fn any_takes_traffic(slices: &[Arc<EndpointSlice>]) -> bool {
     let slices = slices.iter().filter(|slice| is_of_addresses(slice));
     let slices = slices.filter(|slice| !ownership::is_our_slice(slice));
-    slices.flat_map(|slice| &slice.endpoints).any(|endpoint| {
-        let conditions = endpoint.conditions.as_ref();
-        conditions
-            .and_then(|conditions| conditions.ready)
-            .unwrap_or(true)
+    let mut endpoints = slices.flat_map(|slice| &slice.endpoints);
+    endpoints.any(|endpoint| {
+        let Some(conditions) = &endpoint.conditions else {
+            return true;
+        };
+        let ready = conditions.ready.unwrap_or(true);
+        ready || conditions.terminating == Some(true) && conditions.serving == Some(true)
     })
 }
 
@@ -79,6 +83,7 @@ pub(super) fn plan(
         }
     }
     parts.retain(|part| families.contains(&part.address_type.as_str()));
+    hints::set(import, &view.cluster, &mut parts);
     let desired: Vec<_> = parts
         .into_iter()
         .map(|part| slice(view, owner, part))

@@ -14,14 +14,17 @@ use tombolo_crds::well_known::{
 };
 
 use super::view::NamespaceState;
+use crate::gateways::Change;
 
+mod families;
 mod gateways;
+mod hints;
 mod properties;
 mod world;
 
 use world::{
-    CLUSTER_IP, World, copy, derived_name, endpoint, export, foreign_import, namespace, service,
-    slice,
+    CLUSTER_IP, World, copy, derived_name, endpoint, export, foreign_import, gateway, namespace,
+    service, slice, web,
 };
 
 #[test]
@@ -176,7 +179,7 @@ fn unexport_here_leaves_the_import_of_others() {
     world.put(copy("west", &[("http", 80)]));
     world
         .index
-        .set_gateways([world::gateway("10.1.0.1", &["west"])], &BTreeSet::new());
+        .set_gateways([gateway("10.1.0.1", &["west"])], &BTreeSet::new());
     world.settle();
     world.remove::<ServiceExport>("demo", "web");
 
@@ -253,6 +256,16 @@ fn readiness_is_that_of_any_endpoint_of_the_services_own() {
     world.settle();
     let mut unready = slice("web-1", &[("http", 8080)], &[]);
     unready.endpoints = vec![endpoint("10.0.0.1", false), endpoint("10.0.0.2", false)];
+    world.put(unready.clone());
+    world.settle();
+    assert!(
+        world.own_export().unwrap().ready,
+        "endpoints that end but serve take traffic if no other does"
+    );
+
+    for endpoint in &mut unready.endpoints {
+        endpoint.conditions.get_or_insert_default().serving = Some(false);
+    }
     world.put(unready);
     world.settle();
     assert!(!world.own_export().unwrap().ready);
@@ -271,6 +284,38 @@ fn readiness_is_that_of_any_endpoint_of_the_services_own() {
         world.own_export().unwrap().ready,
         "an endpoint that does not say is ready"
     );
+}
+
+#[test]
+fn who_exports_endpoints_that_gateways_refuse_is_told() {
+    let mut world = exporting();
+    world.settle();
+    let mut refusing = gateway("10.1.0.1", &[]);
+    let address = "192.0.2.7".parse().unwrap();
+    refusing.refused_endpoints.insert(web(), address);
+    let ready_message = |world: &World| {
+        let status = world.view().export.unwrap().status.clone().unwrap();
+        let mut conditions = status.conditions.into_iter();
+        conditions.find(|c| c.type_ == "Ready").unwrap().message
+    };
+
+    let refused = [Change::RefusedEndpoints].into();
+    world.index.set_gateways([refusing], &refused);
+    assert!(world.index.take_dirty().contains(&web()));
+    world.settle();
+
+    assert_eq!(world.export_condition("Ready"), told("True", "Exported"));
+    assert!(ready_message(&world).contains("192.0.2.7"));
+    assert_eq!(world.notices.last(), Some(&"EndpointsRefused"));
+
+    world.index.take_dirty();
+    let dialling = gateway("10.1.0.1", &[]);
+    world.index.set_gateways([dialling], &refused);
+    assert!(world.index.take_dirty().contains(&web()));
+    world.settle();
+
+    assert!(!ready_message(&world).contains("192.0.2.7"));
+    assert_eq!(world.notices.last(), Some(&"Exported"));
 }
 
 #[test]

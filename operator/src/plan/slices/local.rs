@@ -53,9 +53,11 @@ fn part(
 }
 
 fn copy(endpoint: &Endpoint) -> Endpoint {
-    // Read-only in this version of the API: what was converted from an older one.
     Endpoint {
+        // Read-only in this version of the API: what was converted from an older one.
         deprecated_topology: None,
+        // Of the Service by itself; those of the import are set for all of its slices together.
+        hints: None,
         ..endpoint.clone()
     }
 }

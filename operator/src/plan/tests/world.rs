@@ -33,6 +33,8 @@ pub(super) struct World {
     pub(super) notices: Vec<&'static str>,
     /// Writes that the API server refuses.
     pub(super) refuse: Option<&'static str>,
+    /// The families of its Services, the default first.
+    pub(super) families: &'static [&'static str],
     /// Whether it says that what seems to be gone is gone.
     pub(super) confirms: bool,
     version: u64,
@@ -49,6 +51,7 @@ impl World {
             wall: Timestamp::from_second(1_000_000).unwrap(),
             notices: Vec::new(),
             refuse: None,
+            families: &["IPv4"],
             confirms: true,
             version: 100,
         };
@@ -190,8 +193,19 @@ impl World {
             }
             Action::ApplyDerived(mut service) => {
                 let spec = service.spec.as_mut().unwrap();
-                spec.cluster_ips = Some(vec![CLUSTER_IP.to_owned()]);
-                spec.ip_families = Some(vec!["IPv4".to_owned()]);
+                let asked = spec.ip_families.take().unwrap_or_default();
+                let others = self.families.iter().map(|family| (*family).to_owned());
+                let mut families = asked.clone();
+                families.extend(others.filter(|family| !asked.contains(family)));
+                if spec.ip_family_policy.as_deref() == Some("SingleStack") {
+                    families.truncate(1);
+                }
+                let ips = families.iter().map(|family| match family.as_str() {
+                    "IPv6" => "fd00:96::7".to_owned(),
+                    _ => CLUSTER_IP.to_owned(),
+                });
+                spec.cluster_ips = Some(ips.collect());
+                spec.ip_families = Some(families);
                 self.put(*service);
             }
             Action::ApplySlice(slice) => self.put(*slice),
@@ -330,6 +344,7 @@ pub(super) fn gateway(address: &str, linked: &[&str]) -> Listing {
         linked: linked.iter().map(|cluster| (*cluster).to_owned()).collect(),
         listening: Some(u64::MAX),
         refused: BTreeSet::new(),
+        refused_endpoints: BTreeMap::new(),
     }
 }
 
