@@ -10,7 +10,7 @@
 //! could not reach themselves. So an address is believed only if it is that of a pod in the
 //! service's own namespace, or on the administrator's list.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tombolo_catalog::ServiceName;
 use tombolo_crds::ClusterExportSpec;
 
+use crate::affinity::{self, Client};
 use crate::pods::Pods;
 use crate::service::{Protocol, port_number};
 
@@ -35,6 +36,9 @@ pub struct Slice {
     pub ports: Vec<SlicePort>,
     /// Addresses of its ready endpoints in canonical form.
     pub ready: Vec<IpAddr>,
+    /// Addresses of those that are about to end but still serve, in canonical form.
+    #[serde(default)]
+    pub terminating: Vec<IpAddr>,
 }
 
 /// A port of a [`Slice`].
@@ -66,10 +70,10 @@ pub enum NoEndpoint {
     /// The export has no such port.
     #[error("the port is not exported")]
     PortNotExported,
-    /// The service has no ready endpoint.
+    /// The service has no endpoint that takes traffic.
     #[error("no ready endpoint")]
     NoReadyEndpoint,
-    /// It has ready ones, none of which may be dialled.
+    /// It has some, none of which may be dialled.
     #[error("no endpoint that a gateway may dial")]
     EndpointRefused,
 }
@@ -85,6 +89,7 @@ pub struct Endpoints {
 #[derive(Debug, Default)]
 struct Target {
     addresses: Vec<SocketAddr>,
+    affinity: bool,
     // Outlives the snapshot, or the first endpoint would be first after each change.
     cursor: Arc<AtomicUsize>,
 }
@@ -130,11 +135,11 @@ impl NoEndpoint {
 // === impl Endpoints ===
 
 impl Endpoints {
-    /// Joins this cluster's own exports with the slices of their Services. `previous` hands down
-    /// the cursors.
+    /// Joins this cluster's own exports, each with whether it has session affinity, with the
+    /// slices of their Services. `previous` hands down the cursors.
     #[must_use]
     pub fn build<'a>(
-        exports: impl IntoIterator<Item = &'a ClusterExportSpec>,
+        exports: impl IntoIterator<Item = (&'a ClusterExportSpec, bool)>,
         slices: impl IntoIterator<Item = &'a Slice>,
         pods: Arc<Pods>,
         guard: Guard,
@@ -142,9 +147,9 @@ impl Endpoints {
     ) -> Self {
         let exports: Vec<_> = exports
             .into_iter()
-            .map(|export| (ServiceName::new(&export.namespace, &export.name), export))
+            .map(|(export, affinity)| (ServiceName::from(export), export, affinity))
             .collect();
-        let exported: HashSet<_> = exports.iter().map(|(key, _)| key).collect();
+        let exported: HashSet<_> = exports.iter().map(|(key, ..)| key).collect();
         let mut slices_of: HashMap<&ServiceName, Vec<&Slice>> = HashMap::new();
         for slice in slices {
             if exported.contains(&slice.service) {
@@ -152,7 +157,7 @@ impl Endpoints {
             }
         }
         let mut services = HashMap::with_capacity(exports.len());
-        for (key, export) in &exports {
+        for (key, export, affinity) in &exports {
             let slices = slices_of.get(key).map_or(&[][..], Vec::as_slice);
             let before = previous.services.get(key);
             let ports = export.ports.iter().filter_map(|port| {
@@ -163,9 +168,14 @@ impl Endpoints {
                     .and_then(|ports| ports.get(&(protocol, number)))
                     .map(|target| Arc::clone(&target.cursor))
                     .unwrap_or_default();
-                let addresses = addresses(slices, protocol, name, number);
+                let addresses = taking_traffic(slices, protocol, name, number);
                 let addresses = in_first_family(addresses, &export.ip_families);
-                Some(((protocol, number), Target { addresses, cursor }))
+                let target = Target {
+                    addresses,
+                    affinity: *affinity,
+                    cursor,
+                };
+                Some(((protocol, number), target))
             });
             services.insert(key.clone(), ports.collect());
         }
@@ -176,8 +186,9 @@ impl Endpoints {
         }
     }
 
-    /// Ready endpoints of an exported port that may be dialled, at most [`ATTEMPTS`], the next of
-    /// the round first.
+    /// Endpoints of an exported port that take traffic and may be dialled, at most [`ATTEMPTS`], in
+    /// the order in which to try them: with session affinity the one of `client` first, else the
+    /// next of the round.
     ///
     /// # Errors
     /// If there is none, why.
@@ -186,6 +197,7 @@ impl Endpoints {
         service: &ServiceName,
         protocol: Protocol,
         port: u16,
+        client: Option<Client>,
     ) -> Result<Vec<SocketAddr>, NoEndpoint> {
         let ports = self.services.get(service).ok_or(NoEndpoint::NotExported)?;
         let target = ports
@@ -194,22 +206,28 @@ impl Endpoints {
         if target.addresses.is_empty() {
             return Err(NoEndpoint::NoReadyEndpoint);
         }
-        let turn = target.cursor.fetch_add(1, Ordering::Relaxed) % target.addresses.len();
-        let (before, after) = target.addresses.split_at(turn);
-        let picked: Vec<_> = after
-            .iter()
-            .chain(before)
-            .filter(|address| {
-                self.guard
-                    .permits(&service.namespace, address.ip(), &self.pods)
-            })
-            .take(ATTEMPTS)
-            .copied()
-            .collect();
+        let is_permitted = |address: &SocketAddr| {
+            self.guard
+                .permits(&service.namespace, address.ip(), &self.pods)
+        };
+        let picked = target.pick(client, is_permitted);
         if picked.is_empty() {
             return Err(NoEndpoint::EndpointRefused);
         }
         Ok(picked)
+    }
+
+    /// Services of which an endpoint takes traffic but may not be dialled, with one such address.
+    #[must_use]
+    pub fn refused(&self) -> BTreeMap<ServiceName, IpAddr> {
+        let refused = self.services.iter().filter_map(|(service, ports)| {
+            let addresses = ports.values().flat_map(|target| &target.addresses);
+            let refused = addresses
+                .map(SocketAddr::ip)
+                .filter(|ip| !self.guard.permits(&service.namespace, *ip, &self.pods));
+            Some((service.clone(), refused.min()?))
+        });
+        refused.collect()
     }
 
     /// The pods of the same moment.
@@ -219,6 +237,43 @@ impl Endpoints {
     }
 }
 
+// === impl Target ===
+
+impl Target {
+    fn pick(
+        &self,
+        client: Option<Client>,
+        is_permitted: impl Fn(&SocketAddr) -> bool,
+    ) -> Vec<SocketAddr> {
+        if let Some(client) = client.filter(|_| self.affinity) {
+            let permitted = self.addresses.iter().copied().filter(is_permitted);
+            let mut picked: Vec<_> = permitted.collect();
+            affinity::keep_highest(&mut picked, ATTEMPTS, |address| {
+                client.score_of_endpoint(address.ip())
+            });
+            return picked;
+        }
+        let turn = self.cursor.fetch_add(1, Ordering::Relaxed) % self.addresses.len();
+        let (before, after) = self.addresses.split_at(turn);
+        let in_turn = after.iter().chain(before).copied();
+        in_turn.filter(is_permitted).take(ATTEMPTS).collect()
+    }
+}
+
+// kube-proxy's rule: endpoints that are about to end get new connections only if no other does.
+fn taking_traffic(
+    slices: &[&Slice],
+    protocol: Protocol,
+    name: &str,
+    number: u16,
+) -> BTreeSet<SocketAddr> {
+    let ready = addresses(slices, protocol, name, number, |slice| &slice.ready);
+    if ready.is_empty() {
+        return addresses(slices, protocol, name, number, |slice| &slice.terminating);
+    }
+    ready
+}
+
 // A named target port may differ from pod to pod, so each slice has its own number for the name.
 // A set, since an endpoint is for a moment in two slices while they are repacked.
 fn addresses(
@@ -226,6 +281,7 @@ fn addresses(
     protocol: Protocol,
     name: &str,
     number: u16,
+    endpoints: impl Fn(&Slice) -> &[IpAddr],
 ) -> BTreeSet<SocketAddr> {
     let mut addresses = BTreeSet::new();
     for slice in slices {
@@ -236,8 +292,7 @@ fn addresses(
         let Some(port) = port else { continue };
         let port = port.port.unwrap_or(number);
         addresses.extend(
-            slice
-                .ready
+            endpoints(slice)
                 .iter()
                 .map(|address| SocketAddr::new(*address, port)),
         );

@@ -2,19 +2,27 @@
 //! siblings.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
+use tombolo_catalog::ServiceName;
 use tombolo_crds::well_known::{
-    COMPONENT_LABEL, LINKED_CLUSTERS_ANNOTATION, LISTENING_ANNOTATION, REFUSED_PORTS_ANNOTATION,
+    COMPONENT_LABEL, LINKED_CLUSTERS_ANNOTATION, LISTENING_ANNOTATION,
+    REFUSED_ENDPOINTS_ANNOTATION, REFUSED_PORTS_ANNOTATION,
 };
 
 /// How often a replica is heard of.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 /// After so long without a word a replica is taken for dead.
 pub const SILENCE: Duration = Duration::from_secs(3);
+
+/// How long an endpoint is refused before anybody is told: its slice may be here before its pod.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Services with refused endpoints that a beat names: it is written each second.
+const MOST_TOLD: usize = 32;
 
 /// What a replica says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +33,13 @@ pub struct Beat {
     pub listening: Option<u64>,
     /// Ports on which it cannot or will not listen.
     pub refused: BTreeSet<u16>,
+    /// Exported Services of which it refuses to dial an endpoint, with one such address.
+    pub refused_endpoints: BTreeMap<ServiceName, IpAddr>,
 }
+
+/// Tells endpoints that are refused from those whose pod was only not heard of yet.
+#[derive(Debug, Default)]
+pub struct RefusedEndpoints(BTreeMap<ServiceName, (IpAddr, Instant)>);
 
 /// What the replicas of this cluster, this one too, were last heard to say.
 #[derive(Debug, Default)]
@@ -44,6 +58,13 @@ impl Beat {
         }
         if !self.refused.is_empty() {
             annotations.insert(REFUSED_PORTS_ANNOTATION.to_owned(), join(&self.refused));
+        }
+        if !self.refused_endpoints.is_empty() {
+            let refused = self.refused_endpoints.iter().take(MOST_TOLD);
+            let refused: Vec<_> = refused
+                .map(|(service, address)| format!("{service}={address}"))
+                .collect();
+            annotations.insert(REFUSED_ENDPOINTS_ANNOTATION.to_owned(), refused.join(","));
         }
         let silence = i32::try_from(SILENCE.as_secs()).unwrap_or(i32::MAX);
         Lease {
@@ -82,6 +103,33 @@ pub fn read(lease: &Lease) -> (BTreeSet<String>, Option<Timestamp>) {
             .collect(),
         renewed.map(|time| time.0),
     )
+}
+
+// === impl RefusedEndpoints ===
+
+impl RefusedEndpoints {
+    /// These are refused now; those of them that have been for long enough to be told.
+    pub fn observe(
+        &mut self,
+        now: Instant,
+        refused: BTreeMap<ServiceName, IpAddr>,
+    ) -> BTreeMap<ServiceName, IpAddr> {
+        let before = std::mem::take(&mut self.0);
+        let since = |service: &ServiceName| before.get(service).map_or(now, |(_, since)| *since);
+        self.0 = refused
+            .into_iter()
+            .map(|(service, address)| {
+                let since = since(&service);
+                (service, (address, since))
+            })
+            .collect();
+        let told = self
+            .0
+            .iter()
+            .filter(|(_, (_, since))| now >= *since + PATIENCE);
+        told.map(|(service, (address, _))| (service.clone(), *address))
+            .collect()
+    }
 }
 
 // === impl Siblings ===
@@ -126,6 +174,11 @@ mod tests {
             linked: ["north".to_owned(), "east".to_owned()].into(),
             listening: Some(4711),
             refused: [10_007, 10_003].into(),
+            refused_endpoints: [
+                (ServiceName::new("shop", "db"), ip("192.0.2.7")),
+                (ServiceName::new("demo", "web"), ip("fd00::7")),
+            ]
+            .into(),
         };
 
         let lease = beat.lease("gateway-a", OwnerReference::default(), at(1));
@@ -134,6 +187,10 @@ mod tests {
         assert_eq!(annotations["tombolo.io/linked-clusters"], "east,north");
         assert_eq!(annotations["tombolo.io/listening"], "4711");
         assert_eq!(annotations["tombolo.io/refused-ports"], "10003,10007");
+        assert_eq!(
+            annotations["tombolo.io/refused-endpoints"],
+            "demo/web=fd00::7,shop/db=192.0.2.7"
+        );
         assert_eq!(
             lease.metadata.labels.clone().unwrap()["tombolo.io/component"],
             "gateway"
@@ -166,6 +223,26 @@ mod tests {
 
         siblings.forget("gateway-a");
         assert!(!siblings.have_link(start, "gateway-b", "east"));
+    }
+
+    #[test]
+    fn a_refused_endpoint_is_told_when_its_pod_had_the_time_to_be_heard_of() {
+        let start = Instant::now();
+        let refused = BTreeMap::from([(ServiceName::new("demo", "web"), ip("192.0.2.7"))]);
+        let mut endpoints = RefusedEndpoints::default();
+
+        assert!(endpoints.observe(start, refused.clone()).is_empty());
+        let early = start + PATIENCE / 2;
+        assert!(endpoints.observe(early, refused.clone()).is_empty());
+        let late = start + PATIENCE;
+        assert_eq!(endpoints.observe(late, refused.clone()), refused);
+
+        assert!(endpoints.observe(late, BTreeMap::new()).is_empty());
+        assert!(endpoints.observe(late, refused).is_empty());
+    }
+
+    fn ip(address: &str) -> IpAddr {
+        address.parse().unwrap()
     }
 
     fn at(second: i64) -> Timestamp {

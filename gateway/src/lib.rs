@@ -6,14 +6,15 @@
 //!    └──── copies of peers' exports, Peer status, heartbeat ◄── control ◄───────┘
 //! ```
 //!
-//! The pure core ([`routes`], [`endpoints`], [`pods`], [`peers`]) decides; it knows neither a
+//! The pure core ([`routes`], [`endpoints`], [`affinity`], [`pods`], [`peers`]) decides; it knows neither a
 //! Kubernetes client nor tokio. The data plane reads its snapshots without a lock, so that no
 //! burst of changes in the API holds up a connection. Invariants:
 //!
 //! * a client's bytes leave this gateway only after the far one has answered `Opened`;
-//! * only ready endpoints of exported services are dialled, whatever an EndpointSlice says;
+//! * only endpoints of exported services that take traffic are dialled, whatever an EndpointSlice says;
 //! * nothing that a peer or a user sends stops anything but itself.
 
+pub mod affinity;
 mod args;
 pub mod control;
 pub mod copies;

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
-use k8s_openapi::api::discovery::v1::{EndpointPort, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tombolo_catalog::ServiceName;
 use tombolo_crds::well_known::{
@@ -32,6 +32,7 @@ pub fn derived_service(service: &Service) -> Option<DerivedService> {
             .flatten()
             .filter_map(|ip| address(ip))
             .collect(),
+        affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
         ports: spec
             .ports
             .iter()
@@ -54,14 +55,6 @@ pub fn slice(slice: &EndpointSlice) -> Option<Slice> {
     }
     let name = labels.get(KUBE_SERVICE_NAME_LABEL)?;
     let namespace = slice.metadata.namespace.as_ref()?;
-    // Absent means ready (EndpointConditions.ready).
-    let ready = slice.endpoints.iter().filter(|endpoint| {
-        endpoint
-            .conditions
-            .as_ref()
-            .and_then(|conditions| conditions.ready)
-            .unwrap_or(true)
-    });
     Some(Slice {
         service: ServiceName::new(namespace, name),
         ports: slice
@@ -70,12 +63,39 @@ pub fn slice(slice: &EndpointSlice) -> Option<Slice> {
             .flatten()
             .filter_map(slice_port)
             .collect(),
-        // Consumers are to take the first address only; the others are the same endpoint.
-        ready: ready
-            .filter_map(|endpoint| endpoint.addresses.first())
-            .filter_map(|ip| address(ip))
-            .collect(),
+        ready: addresses(slice, is_ready),
+        terminating: addresses(slice, is_serving_to_its_end),
     })
+}
+
+fn addresses(slice: &EndpointSlice, is_wanted: impl Fn(&Endpoint) -> bool) -> Vec<IpAddr> {
+    let endpoints = slice
+        .endpoints
+        .iter()
+        .filter(|endpoint| is_wanted(endpoint));
+    // Consumers are to take the first address only; the others are the same endpoint.
+    endpoints
+        .filter_map(|endpoint| endpoint.addresses.first())
+        .filter_map(|ip| address(ip))
+        .collect()
+}
+
+// Absent means ready (EndpointConditions.ready). Of a Service with `publishNotReadyAddresses`
+// Kubernetes calls every endpoint so.
+fn is_ready(endpoint: &Endpoint) -> bool {
+    let conditions = endpoint.conditions.as_ref();
+    conditions
+        .and_then(|conditions| conditions.ready)
+        .unwrap_or(true)
+}
+
+fn is_serving_to_its_end(endpoint: &Endpoint) -> bool {
+    let Some(conditions) = &endpoint.conditions else {
+        return false;
+    };
+    // Absent means the same as `ready` (EndpointConditions.serving).
+    let serving = conditions.serving.or(conditions.ready).unwrap_or(true);
+    serving && conditions.terminating == Some(true) && !is_ready(endpoint)
 }
 
 /// Reads a Pod; `None` if it is finished, since its address may be another's by now.
@@ -161,6 +181,7 @@ mod tests {
             },
             "spec": {
                 "clusterIPs": ["10.96.0.9", "nonsense"],
+                "sessionAffinity": "ClientIP",
                 "ports": [
                     {"port": 80, "targetPort": 10_000},
                     {"port": 53, "targetPort": 10_001, "protocol": "UDP"},
@@ -173,6 +194,7 @@ mod tests {
         let expected = DerivedService {
             import: ServiceName::new("demo", "web"),
             addresses: vec![ip("10.96.0.9")],
+            affinity: true,
             ports: vec![
                 DerivedPort {
                     protocol: Protocol::Tcp,
@@ -215,6 +237,42 @@ mod tests {
             },
         ];
         assert_eq!(read.ports, ports);
+    }
+
+    #[test]
+    fn an_endpoint_that_ends_is_told_as_long_as_it_serves() {
+        let mut ending = slice_json("endpointslice-controller.k8s.io");
+        ending["endpoints"] = json!([
+            {"addresses": ["10.0.0.1"],
+             "conditions": {"ready": false, "serving": true, "terminating": true}},
+            {"addresses": ["10.0.0.2"],
+             "conditions": {"ready": false, "serving": false, "terminating": true}},
+            {"addresses": ["10.0.0.3"],
+             "conditions": {"ready": false, "serving": true, "terminating": false}},
+            {"addresses": ["10.0.0.4"], "conditions": {"ready": false, "terminating": true}},
+        ]);
+
+        let read = slice(&from(ending)).unwrap();
+
+        assert_eq!(read.terminating, [ip("10.0.0.1")]);
+        assert!(read.ready.is_empty());
+    }
+
+    #[test]
+    fn of_a_service_that_publishes_not_ready_addresses_all_are_ready() {
+        // As Kubernetes' own controller writes them.
+        let mut published = slice_json("endpointslice-controller.k8s.io");
+        published["endpoints"] = json!([
+            {"addresses": ["10.0.0.1"],
+             "conditions": {"ready": true, "serving": false, "terminating": false}},
+            {"addresses": ["10.0.0.2"],
+             "conditions": {"ready": true, "serving": true, "terminating": true}},
+        ]);
+
+        let read = slice(&from(published)).unwrap();
+
+        assert_eq!(read.ready, [ip("10.0.0.1"), ip("10.0.0.2")]);
+        assert!(read.terminating.is_empty());
     }
 
     #[test]

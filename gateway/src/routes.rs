@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tombolo_catalog::ServiceName;
 use tombolo_crds::ClusterExportSpec;
 
+use crate::affinity::{self, Client};
 use crate::service::{Protocol, port_number};
 
 /// What a derived Service says: which gateway port stands for which port of which import.
@@ -27,6 +28,9 @@ pub struct DerivedService {
     pub import: ServiceName,
     /// The clusterset IPs.
     pub addresses: Vec<IpAddr>,
+    /// Whether the import has session affinity.
+    #[serde(default)]
+    pub affinity: bool,
     /// Its ports; a port without a usable number is left out.
     pub ports: Vec<DerivedPort>,
 }
@@ -76,6 +80,7 @@ pub struct Route {
     /// The import's port.
     pub port: u16,
     clusters: Vec<Arc<str>>,
+    affinity: bool,
     // Outlives the snapshot, or every change of any export would start the round again.
     cursor: Arc<AtomicUsize>,
 }
@@ -91,11 +96,16 @@ pub struct Routes {
 // === impl Route ===
 
 impl Route {
-    /// The clusters to ask, in order: the next of the round first, the others as retries.
+    /// The clusters to ask for `client`, in order: the first is where it is to go, the others are
+    /// retries.
     ///
     /// # Errors
     /// If no cluster that exports this very port is ready, or none of those is linked.
-    pub fn candidates(&self, linked: impl Fn(&str) -> bool) -> Result<Vec<Arc<str>>, NoRoute> {
+    pub fn candidates(
+        &self,
+        client: Client,
+        linked: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Arc<str>>, NoRoute> {
         if self.clusters.is_empty() {
             return Err(NoRoute::NoCluster);
         }
@@ -108,9 +118,20 @@ impl Route {
         if candidates.is_empty() {
             return Err(NoRoute::NotLinked);
         }
-        let turn = self.cursor.fetch_add(1, Ordering::Relaxed) % candidates.len();
-        candidates.rotate_left(turn);
+        self.put_in_order(client, &mut candidates);
         Ok(candidates)
+    }
+
+    // The one place that decides which of several clusters gets a connection.
+    fn put_in_order(&self, client: Client, candidates: &mut Vec<Arc<str>>) {
+        if self.affinity {
+            affinity::keep_highest(candidates, usize::MAX, |cluster| {
+                client.score_of_cluster(cluster)
+            });
+        } else {
+            let turn = self.cursor.fetch_add(1, Ordering::Relaxed) % candidates.len();
+            candidates.rotate_left(turn);
+        }
     }
 }
 
@@ -152,6 +173,7 @@ impl Routes {
                             clusters.iter().map(|cluster| Arc::from(*cluster)).collect()
                         })
                         .unwrap_or_default(),
+                    affinity: service.affinity,
                     cursor: Arc::clone(cursors.entry(&service.import).or_default()),
                 };
                 if routes.tcp.insert(port.gateway_port, route).is_some() {

@@ -1,10 +1,13 @@
 //! Objects that many tests begin with.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ServiceImportType, ServicePort};
+
+use crate::affinity::Client;
 
 /// A ready export with the TCP port 80, named `http`.
 pub(crate) fn export_of(cluster: &str, namespace: &str, name: &str) -> ClusterExportSpec {
@@ -30,4 +33,10 @@ pub(crate) fn export_of(cluster: &str, namespace: &str, name: &str) -> ClusterEx
         ready: true,
         endpoints: Vec::new(),
     }
+}
+
+/// One of many clients in the cluster `west`.
+pub(crate) fn client(number: u16) -> Client {
+    let [high, low] = number.to_be_bytes();
+    Client::new("west", Ipv4Addr::new(10, 244, high, low).into())
 }

@@ -6,7 +6,7 @@
 //! watch ─► Table ─┘
 //! ```
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -191,9 +191,13 @@ impl World {
             built.pods_index = Arc::new(Pods::build(self.pods.lock().values()));
         }
         let slices = self.slices.lock().values();
-        let own = exports.iter().map(AsRef::as_ref);
+        let own = exports
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|export: &&ClusterExportSpec| export.cluster == self.own_cluster);
+        let affinity = affinity(&services);
         let endpoints = Endpoints::build(
-            own.filter(|export: &&ClusterExportSpec| export.cluster == self.own_cluster),
+            own.map(|export| (export, affinity(export))),
             slices.iter().map(AsRef::as_ref),
             Arc::clone(&built.pods_index),
             self.guard(&services, &slices),
@@ -212,8 +216,22 @@ impl World {
         let of_api_server = slices.iter().filter(|slice| slice.service == api_server);
         guard
             .never
-            .extend(of_api_server.flat_map(|slice| &slice.ready));
+            .extend(of_api_server.flat_map(|slice| slice.ready.iter().chain(&slice.terminating)));
         guard
+    }
+}
+
+// What the import says goes before what this cluster's Service says: the exporters agreed on it.
+fn affinity(services: &[Arc<DerivedService>]) -> impl Fn(&ClusterExportSpec) -> bool {
+    let of_imports: HashMap<ServiceName, bool> = services
+        .iter()
+        .map(|service| (service.import.clone(), service.affinity))
+        .collect();
+    move |export| {
+        let of_import = of_imports.get(&ServiceName::from(export));
+        of_import
+            .copied()
+            .unwrap_or_else(|| export.session_affinity.as_deref() == Some("ClientIP"))
     }
 }
 
@@ -229,10 +247,12 @@ fn shared<T>(changed: &watch::Sender<()>) -> SharedTable<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use crate::endpoints::{NoEndpoint, SlicePort};
     use crate::routes::DerivedPort;
     use crate::service::Protocol;
-    use crate::testing::export_of;
+    use crate::testing::{client, export_of};
 
     use super::*;
 
@@ -285,9 +305,55 @@ mod tests {
         assert_eq!(pick(&world), Err(NoEndpoint::NotExported));
         let routes = world.snapshots().routes.load();
         assert_eq!(
-            routes.get(10_000).unwrap().candidates(|_| true).unwrap(),
+            routes
+                .get(10_000)
+                .unwrap()
+                .candidates(client(1), |_| true)
+                .unwrap(),
             ["east".into()]
         );
+    }
+
+    #[test]
+    fn affinity_at_the_far_side_is_that_of_the_import() {
+        let in_turn = BTreeSet::from([ip("10.4.4.4"), ip("10.5.5.5")]);
+        for (of_import, of_service, expected) in [
+            (Some(true), None, 1),
+            (Some(false), Some("ClientIP"), 2),
+            (None, Some("ClientIP"), 1),
+            (None, Some("None"), 2),
+            (None, None, 2),
+        ] {
+            let world = World::new("east", vec!["10.0.0.0/8".parse().unwrap()], HashSet::new());
+            let mut export = export_of("east", "demo", "web");
+            export.session_affinity = of_service.map(str::to_owned);
+            world.exports.lock().apply(&key("web"), &Arc::new(export));
+            let mut hand_made = slice("demo", "web", "10.4.4.4");
+            hand_made.ready.push(ip("10.5.5.5"));
+            world.slices.lock().apply(&key("web"), &Arc::new(hand_made));
+            if let Some(affinity) = of_import {
+                let derived = DerivedService {
+                    affinity,
+                    ..derived()
+                };
+                world
+                    .services
+                    .lock()
+                    .apply(&key("derived"), &Arc::new(derived));
+            }
+            world.refresh();
+
+            let endpoints = world.snapshots().endpoints.load();
+            let web = ServiceName::new("demo", "web");
+            let first = |_| {
+                let picked = endpoints.pick(&web, Protocol::Tcp, 80, Some(client(3)));
+                picked.unwrap()[0].ip()
+            };
+            let firsts: BTreeSet<_> = (0..4).map(first).collect();
+
+            assert_eq!(firsts.len(), expected, "{of_import:?} {of_service:?}");
+            assert!(firsts.is_subset(&in_turn));
+        }
     }
 
     #[test]
@@ -307,13 +373,14 @@ mod tests {
 
     fn pick(world: &World) -> Result<Vec<std::net::SocketAddr>, NoEndpoint> {
         let endpoints = world.snapshots().endpoints.load();
-        endpoints.pick(&ServiceName::new("demo", "web"), Protocol::Tcp, 80)
+        endpoints.pick(&ServiceName::new("demo", "web"), Protocol::Tcp, 80, None)
     }
 
     fn derived() -> DerivedService {
         DerivedService {
             import: ServiceName::new("demo", "web"),
             addresses: vec![ip("10.2.2.2")],
+            affinity: false,
             ports: vec![DerivedPort {
                 protocol: Protocol::Tcp,
                 port: 80,
@@ -331,6 +398,7 @@ mod tests {
                 port: Some(8080),
             }],
             ready: vec![ip(ready)],
+            terminating: Vec::new(),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::time::{self, MissedTickBehavior};
 
 use super::store::{FIELD_MANAGER, Failure, request};
 use super::{Control, PortsReport};
-use crate::heartbeat::{Beat, INTERVAL};
+use crate::heartbeat::{Beat, INTERVAL, RefusedEndpoints};
 
 /// Changes within this time are said by one beat.
 const COALESCE: Duration = Duration::from_millis(20);
@@ -34,6 +34,7 @@ pub(super) async fn run(
     let mut ticks = time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
+    let mut refused_endpoints = RefusedEndpoints::default();
     loop {
         let report = ports.borrow_and_update().clone();
         if report.closed {
@@ -42,6 +43,10 @@ pub(super) async fn run(
         let mut beat = Beat {
             listening: report.listening,
             refused: report.refused,
+            refused_endpoints: refused_endpoints.observe(
+                time::Instant::now().into_std(),
+                control.world.snapshots().endpoints.load().refused(),
+            ),
             ..Beat::default()
         };
         if !drain.is_cancelled() {

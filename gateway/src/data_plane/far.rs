@@ -9,6 +9,7 @@ use tokio::time;
 use tombolo_link::{Connect, Incoming, Refusal, RefusalReason};
 
 use super::DataPlane;
+use crate::affinity::Client;
 use crate::endpoints::NoEndpoint;
 use crate::metrics::Direction;
 use crate::service::Protocol;
@@ -37,7 +38,7 @@ impl DataPlane {
         } = incoming;
         let admission = self.admit();
         let dialled = match admission {
-            Some(_) => self.dial(&connect).await,
+            Some(_) => self.dial(&peer, &connect).await,
             None => Err(refusal(RefusalReason::Overloaded, "too many connections")),
         };
         match dialled {
@@ -66,7 +67,7 @@ impl DataPlane {
         }
     }
 
-    async fn dial(&self, connect: &Connect) -> Result<TcpStream, Refusal> {
+    async fn dial(&self, peer: &str, connect: &Connect) -> Result<TcpStream, Refusal> {
         if connect.protocol != tombolo_link::Protocol::Tcp {
             return Err(refusal(
                 RefusalReason::PortNotExported,
@@ -74,7 +75,9 @@ impl DataPlane {
             ));
         }
         let endpoints = self.snapshots.endpoints.load_full();
-        let picked = endpoints.pick(&connect.service, Protocol::Tcp, connect.port);
+        let address = connect.source.address;
+        let client = address.map(|address| Client::new(peer, address.ip()));
+        let picked = endpoints.pick(&connect.service, Protocol::Tcp, connect.port, client);
         let mut failure = None;
         for endpoint in picked.map_err(|error| refusal(reason(error), error))? {
             match self.dial_one(endpoint).await {

@@ -8,6 +8,7 @@ use tokio::time;
 use tombolo_link::{Connect, LinkStream, OpenError, Protocol, Source};
 
 use super::DataPlane;
+use crate::affinity::Client;
 use crate::metrics::Direction;
 use crate::routes::NoRoute;
 use crate::splice;
@@ -71,13 +72,14 @@ impl DataPlane {
     async fn open(
         &self,
         port: u16,
-        client: SocketAddr,
+        address: SocketAddr,
     ) -> Result<(Arc<str>, LinkStream), NotOpened> {
         let (candidates, connect) = {
             let routes = self.snapshots.routes.load();
             let route = routes.get(port)?;
             let status = self.links_status.borrow();
-            let candidates = route.candidates(|cluster| {
+            let client = Client::new(&self.own_cluster, address.ip());
+            let candidates = route.candidates(client, |cluster| {
                 status.get(cluster).is_some_and(|peer| peer.is_connected())
             })?;
             let connect = Connect {
@@ -85,7 +87,7 @@ impl DataPlane {
                 protocol: Protocol::Tcp,
                 port: route.port,
                 endpoint: None,
-                source: self.source(client),
+                source: self.source(address),
                 path: Vec::new(),
                 traceparent: String::new(),
             };
@@ -104,17 +106,22 @@ impl DataPlane {
         Err(last)
     }
 
-    fn source(&self, client: SocketAddr) -> Source {
-        let endpoints = self.snapshots.endpoints.load();
-        let Some(pod) = endpoints.pods().source(client.ip()) else {
-            return Source::default();
-        };
-        Source {
+    // A client that is no certain pod has an address all the same, and affinity goes by it.
+    fn source(&self, address: SocketAddr) -> Source {
+        let source = Source {
             cluster: self.own_cluster.to_string(),
-            namespace: pod.namespace.clone(),
-            pod: pod.name.clone(),
-            service_account: pod.service_account.clone(),
-            address: Some(client),
+            address: Some(address),
+            ..Source::default()
+        };
+        let endpoints = self.snapshots.endpoints.load();
+        match endpoints.pods().source(address.ip()) {
+            None => source,
+            Some(pod) => Source {
+                namespace: pod.namespace.clone(),
+                pod: pod.name.clone(),
+                service_account: pod.service_account.clone(),
+                ..source
+            },
         }
     }
 }

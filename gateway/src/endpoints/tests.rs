@@ -1,6 +1,6 @@
 use super::*;
 use crate::pods::PodRecord;
-use crate::testing::export_of;
+use crate::testing::{client, export_of};
 
 #[test]
 fn takes_ready_endpoints_in_turn() {
@@ -91,9 +91,9 @@ fn refuses_what_is_not_exported() {
     let endpoints = World::default().pods(["10.0.0.1"]).build();
     let web = ServiceName::new("demo", "web");
 
-    let service = endpoints.pick(&ServiceName::new("demo", "secret"), Protocol::Tcp, 80);
-    let port = endpoints.pick(&web, Protocol::Tcp, 8080);
-    let protocol = endpoints.pick(&web, Protocol::Udp, 80);
+    let service = endpoints.pick(&ServiceName::new("demo", "secret"), Protocol::Tcp, 80, None);
+    let port = endpoints.pick(&web, Protocol::Tcp, 8080, None);
+    let protocol = endpoints.pick(&web, Protocol::Udp, 80, None);
 
     assert_eq!(service, Err(NoEndpoint::NotExported));
     assert_eq!(port, Err(NoEndpoint::PortNotExported));
@@ -159,6 +159,24 @@ fn a_pod_of_another_namespace_is_no_endpoint_but_by_the_administrators_list() {
 }
 
 #[test]
+fn tells_which_services_have_endpoints_that_are_refused() {
+    let mut world = World::default().pods(["10.0.0.1"]);
+    assert_eq!(world.build().refused(), BTreeMap::new());
+
+    world.slices[0]
+        .ready
+        .extend([ip("192.0.2.9"), ip("192.0.2.8")]);
+    let web = ServiceName::new("demo", "web");
+    assert_eq!(
+        world.build().refused(),
+        BTreeMap::from([(web, ip("192.0.2.8"))])
+    );
+
+    world.guard.allowed = vec!["192.0.2.8/31".parse().unwrap()];
+    assert_eq!(world.build().refused(), BTreeMap::new());
+}
+
+#[test]
 fn a_refused_endpoint_does_not_hide_the_good_ones() {
     let mut world = World::default().pods(["10.0.0.1"]);
     world.slices[0].ready.push(ip("192.0.2.1"));
@@ -169,8 +187,109 @@ fn a_refused_endpoint_does_not_hide_the_good_ones() {
     }
 }
 
+#[test]
+fn with_session_affinity_a_client_stays_with_its_pod() {
+    let endpoints = ten_pods().build();
+
+    let picked: Vec<_> = (0..4).map(|_| pick_for(&endpoints, 5)).collect();
+
+    assert_eq!(picked[0].len(), ATTEMPTS);
+    assert!(picked.iter().all(|again| *again == picked[0]));
+}
+
+#[test]
+fn with_session_affinity_all_pods_get_clients() {
+    let endpoints = ten_pods().build();
+
+    let firsts: BTreeSet<_> = (0..200).map(|n| pick_for(&endpoints, n)[0]).collect();
+
+    assert_eq!(firsts.len(), 10);
+}
+
+#[test]
+fn with_session_affinity_a_lost_pod_moves_its_own_clients_to_where_they_were_tried_next() {
+    let mut world = ten_pods();
+    let before = world.build();
+    world.slices[0].ready.remove(3);
+    let lost = SocketAddr::new(world.pods[3].addresses[0], 8080);
+    let after = world.build_after(&before);
+
+    let mut moved = 0;
+    for number in 0..200 {
+        let ranked = pick_for(&before, number);
+        let expected = if ranked[0] == lost {
+            ranked[1]
+        } else {
+            ranked[0]
+        };
+
+        assert_eq!(pick_for(&after, number)[0], expected);
+        moved += u32::from(ranked[0] == lost);
+    }
+
+    assert!((5..40).contains(&moved), "{moved} of 200");
+}
+
+#[test]
+fn with_session_affinity_a_pod_that_may_not_be_dialled_is_nobodys() {
+    let mut world = World::default().pods(["10.0.0.1"]);
+    world.affinity = true;
+    world.slices[0]
+        .ready
+        .extend((2..20).map(|n| ip(&format!("10.9.9.{n}"))));
+    let endpoints = world.build();
+
+    for number in 0..20 {
+        assert_eq!(strings(&pick_for(&endpoints, number)), ["10.0.0.1:8080"]);
+    }
+}
+
+#[test]
+fn with_session_affinity_a_client_without_an_address_is_served_in_turn() {
+    let endpoints = ten_pods().build();
+
+    let firsts: BTreeSet<_> = (0..10).map(|_| pick(&endpoints).unwrap()[0]).collect();
+
+    assert_eq!(firsts.len(), 10);
+}
+
+#[test]
+fn endpoints_that_end_take_traffic_only_if_no_other_does() {
+    let mut world = World::default().pods(["10.0.0.1", "10.0.0.2"]);
+    world.slices[0].terminating = vec![world.slices[0].ready.remove(0)];
+    assert_eq!(strings(&pick(&world.build()).unwrap()), ["10.0.0.2:8080"]);
+
+    world.slices[0].ready.clear();
+    assert_eq!(strings(&pick(&world.build()).unwrap()), ["10.0.0.1:8080"]);
+}
+
+#[test]
+fn an_endpoint_that_is_ready_for_one_port_is_not_missed_at_another() {
+    let mut world = World::default().pods(["10.0.0.1", "10.0.0.2"]);
+    let mut second = world.exports[0].ports[0].clone();
+    second.name = Some("admin".to_owned());
+    second.port = 81;
+    world.exports[0].ports.push(second);
+    // kube-proxy decides for each port by itself.
+    let terminating = vec![world.slices[0].ready.remove(1)];
+    world.slices.push(Slice {
+        ports: vec![slice_port("admin", Some(9090))],
+        terminating,
+        ready: Vec::new(),
+        ..world.slices[0].clone()
+    });
+    let endpoints = world.build();
+
+    let web = ServiceName::new("demo", "web");
+    let admin = endpoints.pick(&web, Protocol::Tcp, 81, None);
+
+    assert_eq!(strings(&admin.unwrap()), ["10.0.0.2:9090"]);
+    assert_eq!(strings(&pick(&endpoints).unwrap()), ["10.0.0.1:8080"]);
+}
+
 struct World {
     exports: Vec<ClusterExportSpec>,
+    affinity: bool,
     slices: Vec<Slice>,
     pods: Vec<PodRecord>,
     guard: Guard,
@@ -180,10 +299,12 @@ impl Default for World {
     fn default() -> Self {
         Self {
             exports: vec![export_of("east", "demo", "web")],
+            affinity: false,
             slices: vec![Slice {
                 service: ServiceName::new("demo", "web"),
                 ports: vec![slice_port("http", Some(8080))],
                 ready: Vec::new(),
+                terminating: Vec::new(),
             }],
             pods: Vec::new(),
             guard: Guard::default(),
@@ -207,7 +328,7 @@ impl World {
     fn build_after(&self, previous: &Endpoints) -> Endpoints {
         let pods = Arc::new(Pods::build(self.pods.iter().cloned().map(Arc::new)));
         Endpoints::build(
-            &self.exports,
+            self.exports.iter().map(|export| (export, self.affinity)),
             &self.slices,
             pods,
             self.guard.clone(),
@@ -217,7 +338,31 @@ impl World {
 }
 
 fn pick(endpoints: &Endpoints) -> Result<Vec<SocketAddr>, NoEndpoint> {
-    endpoints.pick(&ServiceName::new("demo", "web"), Protocol::Tcp, 80)
+    endpoints.pick(&ServiceName::new("demo", "web"), Protocol::Tcp, 80, None)
+}
+
+fn pick_for(endpoints: &Endpoints, number: u16) -> Vec<SocketAddr> {
+    let web = ServiceName::new("demo", "web");
+    let picked = endpoints.pick(&web, Protocol::Tcp, 80, Some(client(number)));
+    picked.unwrap()
+}
+
+fn ten_pods() -> World {
+    World {
+        affinity: true,
+        ..World::default().pods([
+            "10.0.0.1",
+            "10.0.0.2",
+            "10.0.0.3",
+            "10.0.0.4",
+            "10.0.0.5",
+            "10.0.0.6",
+            "10.0.0.7",
+            "10.0.0.8",
+            "10.0.0.9",
+            "10.0.0.10",
+        ])
+    }
 }
 
 fn strings(addresses: &[SocketAddr]) -> Vec<String> {

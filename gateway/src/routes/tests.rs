@@ -1,8 +1,9 @@
 use proptest::collection::btree_set;
 use proptest::prelude::*;
+use tombolo_crds::mcs::ServicePort;
 
 use super::*;
-use crate::testing::export_of;
+use crate::testing::{client, export_of};
 
 #[test]
 fn takes_linked_clusters_in_turn_and_the_others_as_retries() {
@@ -13,7 +14,7 @@ fn takes_linked_clusters_in_turn_and_the_others_as_retries() {
     let route = routes.get(10_000).unwrap();
 
     let rounds: Vec<_> = (0..4)
-        .map(|_| names(route.candidates(|c| c != "south")))
+        .map(|_| names(route.candidates(client(1), |c| c != "south")))
         .collect();
 
     assert_eq!(
@@ -31,7 +32,7 @@ fn takes_linked_clusters_in_turn_and_the_others_as_retries() {
 fn a_change_of_exports_does_not_start_the_round_again() {
     let first = build(&[web(10_000)], &[export("east"), export("north")]);
     assert_eq!(
-        names(first.get(10_000).unwrap().candidates(|_| true))[0],
+        names(first.get(10_000).unwrap().candidates(client(1), |_| true))[0],
         "east"
     );
 
@@ -39,7 +40,7 @@ fn a_change_of_exports_does_not_start_the_round_again() {
     let second = Routes::build("west", &[web(10_000)], &exports, &first);
 
     assert_eq!(
-        names(second.get(10_000).unwrap().candidates(|_| true))[0],
+        names(second.get(10_000).unwrap().candidates(client(1), |_| true))[0],
         "north"
     );
 }
@@ -48,7 +49,7 @@ fn a_change_of_exports_does_not_start_the_round_again() {
 fn never_sends_to_its_own_cluster() {
     let routes = build(&[web(10_000)], &[export("west")]);
 
-    let candidates = routes.get(10_000).unwrap().candidates(|_| true);
+    let candidates = routes.get(10_000).unwrap().candidates(client(1), |_| true);
 
     assert_eq!(candidates, Err(NoRoute::NoCluster));
 }
@@ -67,7 +68,7 @@ fn a_cluster_without_that_very_port_is_no_candidate() {
     );
 
     assert_eq!(
-        names(routes.get(10_000).unwrap().candidates(|_| true)),
+        names(routes.get(10_000).unwrap().candidates(client(1), |_| true)),
         ["east"]
     );
 }
@@ -79,7 +80,7 @@ fn a_cluster_without_a_ready_endpoint_is_no_candidate() {
     let routes = build(&[web(10_000)], &[export("east"), unready]);
 
     assert_eq!(
-        names(routes.get(10_000).unwrap().candidates(|_| true)),
+        names(routes.get(10_000).unwrap().candidates(client(1), |_| true)),
         ["east"]
     );
 }
@@ -88,8 +89,8 @@ fn a_cluster_without_a_ready_endpoint_is_no_candidate() {
 fn tells_an_unlinked_cluster_from_a_missing_one() {
     let routes = build(&[web(10_000), db(10_001)], &[export("east")]);
 
-    let unlinked = routes.get(10_000).unwrap().candidates(|_| false);
-    let missing = routes.get(10_001).unwrap().candidates(|_| true);
+    let unlinked = routes.get(10_000).unwrap().candidates(client(1), |_| false);
+    let missing = routes.get(10_001).unwrap().candidates(client(1), |_| true);
 
     assert_eq!(unlinked, Err(NoRoute::NotLinked));
     assert_eq!(missing, Err(NoRoute::NoCluster));
@@ -122,6 +123,72 @@ fn one_number_for_tcp_and_udp_is_no_conflict() {
     );
 }
 
+#[test]
+fn with_session_affinity_a_client_stays_with_its_cluster() {
+    let routes = build(&[affine_web()], &clusters(["east", "north", "south"]));
+    let route = routes.get(10_000).unwrap();
+
+    let orders: BTreeSet<_> = (0..4)
+        .map(|_| names(route.candidates(client(7), |_| true)))
+        .collect();
+
+    assert_eq!(orders.len(), 1);
+}
+
+#[test]
+fn with_session_affinity_a_lost_link_moves_the_clients_of_that_cluster_only() {
+    let routes = build(&[affine_web()], &clusters(["east", "north", "south"]));
+    let route = routes.get(10_000).unwrap();
+
+    let mut of_east = 0;
+    for number in 0..300 {
+        let before = names(route.candidates(client(number), |_| true));
+        let after = names(route.candidates(client(number), |cluster| cluster != "east"));
+
+        let expected: Vec<_> = before.iter().filter(|c| *c != "east").cloned().collect();
+        assert_eq!(after, expected);
+        of_east += u32::from(before[0] == "east");
+    }
+
+    assert!((60..140).contains(&of_east), "{of_east} of 300");
+}
+
+#[test]
+fn with_session_affinity_both_ports_of_an_import_go_to_one_cluster() {
+    let mut two_ports = affine_web();
+    two_ports.ports.push(DerivedPort {
+        port: 81,
+        gateway_port: 10_001,
+        ..two_ports.ports[0]
+    });
+    let exports: Vec<_> = clusters(["east", "north", "south"])
+        .into_iter()
+        .map(|mut export| {
+            let second = ServicePort {
+                name: Some("admin".to_owned()),
+                port: 81,
+                ..export.ports[0].clone()
+            };
+            export.ports.push(second);
+            export
+        })
+        .collect();
+    let routes = build(&[two_ports], &exports);
+
+    for number in 0..20 {
+        let of = |port| {
+            names(
+                routes
+                    .get(port)
+                    .unwrap()
+                    .candidates(client(number), |_| true),
+            )
+        };
+
+        assert_eq!(of(10_000), of(10_001));
+    }
+}
+
 proptest! {
     #[test]
     fn each_linked_exporter_is_asked_once_and_goes_first_in_its_turn(
@@ -135,14 +202,14 @@ proptest! {
 
         let mut first = BTreeSet::new();
         for _ in 0..expected.len() {
-            let asked = names(route.candidates(|cluster| linked.contains(cluster)));
+            let asked = names(route.candidates(client(1), |cluster| linked.contains(cluster)));
             first.insert(asked[0].clone());
             prop_assert_eq!(asked.len(), expected.len());
             prop_assert_eq!(asked.into_iter().collect::<BTreeSet<_>>(), expected.clone());
         }
 
         prop_assert_eq!(&first, &expected);
-        let asked = route.candidates(|cluster| linked.contains(cluster));
+        let asked = route.candidates(client(1), |cluster| linked.contains(cluster));
         prop_assert_eq!(asked.is_err(), expected.is_empty());
     }
 }
@@ -163,6 +230,7 @@ fn web(gateway_port: u16) -> DerivedService {
     DerivedService {
         import: ServiceName::new("demo", "web"),
         addresses: Vec::new(),
+        affinity: false,
         ports: vec![DerivedPort {
             protocol: Protocol::Tcp,
             port: 80,
@@ -171,10 +239,22 @@ fn web(gateway_port: u16) -> DerivedService {
     }
 }
 
+fn affine_web() -> DerivedService {
+    DerivedService {
+        affinity: true,
+        ..web(10_000)
+    }
+}
+
+fn clusters<const N: usize>(clusters: [&str; N]) -> Vec<ClusterExportSpec> {
+    clusters.into_iter().map(export).collect()
+}
+
 fn db(gateway_port: u16) -> DerivedService {
     DerivedService {
         import: ServiceName::new("demo", "db"),
         addresses: Vec::new(),
+        affinity: false,
         ports: vec![DerivedPort {
             protocol: Protocol::Tcp,
             port: 5432,

@@ -1,11 +1,11 @@
 //! TCP servers that stand for pods.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::site::fresh_address;
 
@@ -15,7 +15,16 @@ where
     S: Fn(TcpStream) -> F + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let listener = TcpListener::bind((fresh_address(), 0)).await.unwrap();
+    backend_at(fresh_address().into(), serve).await
+}
+
+/// A server at `address`, which does `serve` with each connection.
+pub(crate) async fn backend_at<S, F>(address: IpAddr, serve: S) -> SocketAddr
+where
+    S: Fn(TcpStream) -> F + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind((address, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let serve = Arc::new(serve);
     tokio::spawn(async move {
@@ -53,8 +62,21 @@ pub(crate) fn nobody() -> SocketAddr {
 
 /// What a server says that says something and closes.
 pub(crate) async fn fetch(address: SocketAddr) -> std::io::Result<String> {
+    read_all(TcpStream::connect(address).await?).await
+}
+
+/// The same for a client at an address of its own.
+pub(crate) async fn fetch_from(client: IpAddr, address: SocketAddr) -> std::io::Result<String> {
+    let socket = match client {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.bind((client, 0).into())?;
+    read_all(socket.connect(address).await?).await
+}
+
+async fn read_all(mut stream: TcpStream) -> std::io::Result<String> {
     let mut said = String::new();
-    let mut stream = TcpStream::connect(address).await?;
     let reading = stream.read_to_string(&mut said);
     tokio::time::timeout(Duration::from_secs(30), reading)
         .await

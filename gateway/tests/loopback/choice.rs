@@ -185,7 +185,7 @@ async fn the_other_side_hears_which_pod_connects() {
     let (east, west) = (Cluster::new("east"), Cluster::new("west"));
     let mut at_west = west.start("west-0");
     let runtime = tokio::runtime::Handle::current();
-    let (links, mut incoming) = east.start_links("east-0", fresh_address(), &runtime);
+    let (links, mut incoming) = east.start_links("east-0", fresh_address().into(), &runtime);
     links.set_peers(vec![west.peer(&[])]);
     at_west
         .links
@@ -199,7 +199,7 @@ async fn the_other_side_hears_which_pod_connects() {
     socket.bind((pod, 0).into()).unwrap();
     let client = socket.connect(web).await.unwrap();
     let known = incoming.recv().await.unwrap();
-    let _stranger = tokio::net::TcpStream::connect(web).await.unwrap();
+    let stranger = tokio::net::TcpStream::connect(web).await.unwrap();
     let unknown = incoming.recv().await.unwrap();
 
     let source = Source {
@@ -211,7 +211,12 @@ async fn the_other_side_hears_which_pod_connects() {
     };
     assert_eq!(known.connect.source, source);
     assert_eq!(known.connect.service, ServiceName::new(NAMESPACE, "web"));
-    assert_eq!(unknown.connect.source, Source::default());
+    let stranger = Source {
+        cluster: "west".to_owned(),
+        address: Some(stranger.local_addr().unwrap()),
+        ..Source::default()
+    };
+    assert_eq!(unknown.connect.source, stranger);
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod affinity;
 mod backend;
 mod bytes;
 mod choice;
+mod families;
 mod site;

@@ -1,5 +1,5 @@
 //! A cluster's gateway without Kubernetes: its tables are filled by hand, its links and its TCP are
-//! real, on addresses of its own in 127.0.0.0/8.
+//! real, on addresses of its own in 127.0.0.0/8 or on `::1`.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -41,7 +41,10 @@ pub(crate) struct Cluster {
 pub(crate) struct Site {
     pub(crate) links: Links,
     pub(crate) metrics: DataPlaneMetrics,
-    pub(crate) address: Ipv4Addr,
+    /// Where clients of imports connect to.
+    pub(crate) address: IpAddr,
+    /// Whether what is exported and imported from now on has session affinity.
+    pub(crate) affinity: bool,
     cluster: &'static str,
     world: World,
     listeners: Listeners,
@@ -67,7 +70,7 @@ impl Cluster {
     pub(crate) fn start_links(
         &self,
         replica: &str,
-        address: Ipv4Addr,
+        address: IpAddr,
         runtime: &Handle,
     ) -> (Links, mpsc::Receiver<Incoming>) {
         let (catalog, siblings) = (watch::channel(None).1, watch::channel(0).1);
@@ -80,14 +83,19 @@ impl Cluster {
 
     /// A replica with a data plane and threads of its own.
     pub(crate) fn start(&self, replica: &str) -> Site {
+        let address = fresh_address().into();
+        self.start_at(replica, address, address)
+    }
+
+    /// A replica that listens for links and for clients at these addresses.
+    pub(crate) fn start_at(&self, replica: &str, link: IpAddr, address: IpAddr) -> Site {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
-        let address = fresh_address();
-        let (links, incoming) = self.start_links(replica, address, runtime.handle());
-        let world = World::new(self.name, Vec::new(), HashSet::from([IpAddr::V4(address)]));
+        let (links, incoming) = self.start_links(replica, link, runtime.handle());
+        let world = World::new(self.name, Vec::new(), HashSet::from([address]));
         let tasks = Tasks::new(runtime.handle().clone());
         let metrics = DataPlaneMetrics::default();
         let data_plane = DataPlane::new(
@@ -99,11 +107,12 @@ impl Cluster {
         );
         drop(tasks.spawn_service("inbound", Arc::clone(&data_plane).serve(incoming)));
         let accept = Arc::new(move |port, client, from| data_plane.accept(port, client, from));
-        let listeners = Listeners::new(address.into(), tasks, accept);
+        let listeners = Listeners::new(address, tasks, accept);
         Site {
             links,
             metrics,
             address,
+            affinity: false,
             cluster: self.name,
             world,
             listeners,
@@ -150,6 +159,7 @@ impl Site {
                 port: Some(port),
             }],
             ready,
+            terminating: Vec::new(),
         });
         let keyed = slices
             .enumerate()
@@ -163,7 +173,7 @@ impl Site {
     pub(crate) fn pod(&mut self, address: IpAddr, change: impl FnOnce(&mut PodRecord)) {
         let mut pod = PodRecord {
             namespace: NAMESPACE.to_owned(),
-            name: format!("pod-{}", address.to_string().replace('.', "-")),
+            name: format!("pod-{}", address.to_string().replace(['.', ':'], "-")),
             service_account: "default".to_owned(),
             addresses: vec![address],
             node_addresses: Vec::new(),
@@ -192,7 +202,7 @@ impl Site {
                 app_protocol: None,
                 port: PORT.into(),
             }],
-            session_affinity: None,
+            session_affinity: self.affinity.then(|| "ClientIP".to_owned()),
             session_affinity_config: None,
             internal_traffic_policy: None,
             traffic_distribution: None,
@@ -219,6 +229,7 @@ impl Site {
         let derived = DerivedService {
             import: ServiceName::new(NAMESPACE, service),
             addresses: Vec::new(),
+            affinity: self.affinity,
             ports: vec![DerivedPort {
                 protocol: Protocol::Tcp,
                 port: PORT,
@@ -234,7 +245,7 @@ impl Site {
         self.listeners
             .reconcile(&self.world.snapshots().routes.load().ports());
         assert!(self.listeners.unavailable().is_empty());
-        SocketAddr::from((self.address, gateway_port))
+        SocketAddr::new(self.address, gateway_port)
     }
 
     /// This cluster imports nothing any more.
