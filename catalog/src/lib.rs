@@ -33,7 +33,6 @@ pub use headcount::{Headcount, Headcounts, Place};
 pub use merge::{Conflict, ConflictReason, Conflicts, Import, ImportPort, merge};
 pub use service_name::ServiceName;
 pub use syntax::{is_dns_label, is_dns_subdomain, is_label_value, is_qualified_name};
-pub use validate::{MAX_ENDPOINTS, MAX_METADATA_BYTES, MAX_PORTS, Malformed, validate};
 pub use traffic::{Policies, PolicyVerdict, TrafficRules};
-pub use validate::{MAX_METADATA_BYTES, MAX_PORTS, Malformed, validate};
+pub use validate::{MAX_ENDPOINTS, MAX_METADATA_BYTES, MAX_PORTS, Malformed, validate};
 pub use withdrawals::{HELD_ABOVE, Held, Verdict, WINDOW, Withdrawals};
