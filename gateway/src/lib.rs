@@ -16,6 +16,7 @@
 
 pub mod affinity;
 mod args;
+pub mod choice;
 pub mod control;
 pub mod copies;
 pub mod data_plane;

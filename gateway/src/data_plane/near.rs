@@ -1,5 +1,6 @@
 //! For a client here: find the cluster, open a stream to it, and only then take the client's bytes.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -90,6 +91,9 @@ impl DataPlane {
                 source: self.source(address),
                 path: Vec::new(),
                 traceparent: String::new(),
+                selector: BTreeMap::new(),
+                zone: String::new(),
+                affinity: None,
             };
             (candidates, connect)
         };

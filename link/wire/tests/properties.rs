@@ -273,6 +273,7 @@ fn connect() -> impl Strategy<Value = Connect> {
                     service: ServiceName::new(namespace, name),
                     protocol,
                     port,
+                    endpoint,
                     source,
                     path,
                     traceparent,
