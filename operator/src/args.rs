@@ -22,6 +22,7 @@ use crate::index::Index;
 use crate::leadership::Leadership;
 use crate::mcs::McsVersion;
 use crate::metrics::{Metrics, register_census};
+use crate::policies::PolicyStatuses;
 use crate::reconcile::Reconciler;
 use crate::trust::Trust;
 use crate::watches::SharedIndex;
@@ -208,6 +209,16 @@ impl Operator {
         watches::spawn(&self.watches, &self.namespace, mcs, &index);
         let gateways = heartbeats::run(self.watches.clone(), self.namespace.clone(), index.clone());
         drop(self.tasks.spawn_service("gateways", gateways));
+
+        let statuses = PolicyStatuses {
+            client: self.client.clone(),
+            namespace: self.namespace.clone(),
+            index: index.clone(),
+            leadership: self.leadership.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let statuses = statuses.run(self.watches.clone());
+        drop(self.tasks.spawn_service("policies", statuses));
 
         let trust = Trust {
             client: self.client.clone(),

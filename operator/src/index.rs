@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use tombolo_catalog::{PortClaim, ServiceName, derived_service_name};
+use tombolo_catalog::{Policies, PortClaim, ServiceName, derived_service_name};
 use tombolo_crds::ClusterExport;
 use tombolo_crds::mcs::{ServiceExport, ServiceImport};
 use tombolo_crds::well_known::IMPORT_LABEL;
@@ -59,6 +59,7 @@ pub struct Index {
     derived: BTreeMap<ServiceName, ServiceName>,
     ports_since: PortsSince,
     gateways: Arc<[Listing]>,
+    policies: Policies,
     dirty: BTreeSet<ServiceName>,
     awaited: BTreeSet<Kind>,
 }
@@ -94,6 +95,7 @@ impl Index {
             derived: BTreeMap::new(),
             ports_since: PortsSince::default(),
             gateways: Arc::from([]),
+            policies: Policies::default(),
             dirty: BTreeSet::new(),
             awaited: Kind::ALL.into_iter().collect(),
         }
@@ -169,6 +171,29 @@ impl Index {
         }
     }
 
+    /// The TrafficPolicies, all of them.
+    pub fn set_policies(&mut self, policies: Policies) {
+        self.awaited.remove(&Kind::TrafficPolicy);
+        let is_exact = |policies: &Policies, name| policies.rules(name).exact;
+        let changed = self.exporters.keys();
+        let changed =
+            changed.filter(|name| is_exact(&self.policies, name) != is_exact(&policies, name));
+        self.dirty.extend(changed.cloned());
+        self.policies = policies;
+    }
+
+    /// The TrafficPolicies.
+    #[must_use]
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// Whether there is a ServiceImport of this name, ours or not.
+    #[must_use]
+    pub fn has_import(&self, name: &ServiceName) -> bool {
+        self.imports.get(name).is_some()
+    }
+
     /// The services that something changed for since the last call.
     pub fn take_dirty(&mut self) -> BTreeSet<ServiceName> {
         std::mem::take(&mut self.dirty)
@@ -209,6 +234,7 @@ impl Index {
             slices: own.cloned().collect(),
             gateways: Arc::clone(&self.gateways),
             ports_since: self.ports_since.get(name),
+            exact: self.policies.rules(name).exact,
             withdrawal_unconfirmed: false,
             failure: None,
         }

@@ -20,7 +20,7 @@ use tombolo_crds::ClusterExportSpec;
 use tombolo_runtime::events::Notice;
 
 pub mod action;
-mod conditions;
+pub(crate) mod conditions;
 mod derived;
 mod export;
 mod import;

@@ -23,6 +23,8 @@ pub enum Kind {
     Namespace,
     /// The gateways' Pods and Leases.
     Gateways,
+    /// TrafficPolicy.
+    TrafficPolicy,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub(super) struct Store<T>(BTreeMap<ServiceName, Arc<T>>);
 // === impl Kind ===
 
 impl Kind {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::ServiceExport,
         Self::ServiceImport,
         Self::Service,
@@ -39,6 +41,7 @@ impl Kind {
         Self::ClusterExport,
         Self::Namespace,
         Self::Gateways,
+        Self::TrafficPolicy,
     ];
 }
 

@@ -2,6 +2,7 @@ use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
+use tombolo_catalog::Policies;
 use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ServiceExportSpec, ServiceImportSpec};
 use tombolo_crds::well_known::{
@@ -23,6 +24,8 @@ fn is_complete_once_every_kind_was_listed() {
     assert!(!index.is_complete(), "the gateways are unknown");
 
     index.set_gateways([], &BTreeSet::new());
+    assert!(!index.is_complete(), "the policies are unknown");
+    index.set_policies(Policies::default());
 
     assert!(index.is_complete());
 }

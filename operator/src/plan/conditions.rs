@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 
 /// A condition as it should be, but for when it became so.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     pub(super) type_: &'static str,
     pub(super) status: bool,
     pub(super) reason: String,
@@ -15,7 +15,7 @@ pub(super) struct Wanted {
 // === impl Wanted ===
 
 impl Wanted {
-    pub(super) fn new(
+    pub(crate) fn new(
         type_: &'static str,
         status: bool,
         reason: impl Into<String>,
@@ -36,7 +36,7 @@ impl Wanted {
 
 /// The conditions as they are to be written: one that keeps its status keeps the time since when
 /// it has it.
-pub(super) fn settle(
+pub(crate) fn settle(
     observed: &[Condition],
     wanted: &[Wanted],
     generation: Option<i64>,

@@ -71,7 +71,7 @@ pub(super) fn plan(
         .filter(|export| import.clusters.contains(&export.cluster))
     {
         if *export.cluster == *view.cluster {
-            parts.extend(local::parts(view, import, ports));
+            parts.extend(own_parts(view, import, ports, derived));
         } else if export.ready {
             parts.extend(gateways::parts(
                 view,
@@ -89,6 +89,19 @@ pub(super) fn plan(
         .map(|part| slice(view, owner, part))
         .collect();
     compare(view, desired)
+}
+
+/// This cluster's own pods; or the gateways before them, where these split all traffic. While no
+/// gateway listens, the pods are better than nothing; and what is to stay on the node, stays.
+fn own_parts(view: &View, import: &Import, ports: &GatewayPorts, derived: &Service) -> Vec<Part> {
+    let stays_on_node = import.internal_traffic_policy.as_deref() == Some("Local");
+    if view.exact && !stays_on_node && any_ready(&view.service_slices) {
+        let parts = gateways::parts(view, import, ports, derived, &view.cluster);
+        if !parts.is_empty() {
+            return parts;
+        }
+    }
+    local::parts(view, import, ports)
 }
 
 /// What is particular about one slice.

@@ -20,6 +20,7 @@ mod families;
 mod gateways;
 mod hints;
 mod properties;
+mod traffic;
 mod world;
 
 use world::{

@@ -40,6 +40,8 @@ pub struct View {
     pub gateways: Arc<[Listing]>,
     /// The resourceVersion with which the derived Service got its gateway ports.
     pub ports_since: Option<u64>,
+    /// Whether gateways split all of its traffic, and so the slices hold no others.
+    pub exact: bool,
     /// The API server did not confirm that an export is to be withdrawn: it stays.
     pub withdrawal_unconfirmed: bool,
     /// A write has failed, so no further ones are planned; the statuses say so.

@@ -42,7 +42,8 @@ pub(super) fn parts(
     for replica in view
         .gateways
         .iter()
-        .filter(|replica| replica.linked.contains(cluster))
+        // To its own cluster a gateway needs no link.
+        .filter(|replica| *cluster == *view.cluster || replica.linked.contains(cluster))
     {
         for address in &replica.addresses {
             let served = served(view, replica, *address, &wanted);

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use tombolo_catalog::{PortAllotter, ServiceName, derived_service_name};
+use tombolo_catalog::{Policies, PortAllotter, ServiceName, derived_service_name};
 use tombolo_crds::mcs::{
     self, ServiceExport, ServiceExportSpec, ServiceImport, ServiceImportSpec, ServiceImportType,
 };
@@ -45,6 +45,7 @@ impl World {
     pub(super) fn new() -> Self {
         let mut index = Index::new("east", McsVersion::V1Beta1);
         index.set_gateways([], &BTreeSet::new());
+        index.set_policies(Policies::default());
         let mut world = Self {
             index,
             ports: PortAllotter::new(Duration::ZERO),
