@@ -95,7 +95,7 @@ pub(super) fn plan(
 /// gateway listens, the pods are better than nothing; and what is to stay on the node, stays.
 fn own_parts(view: &View, import: &Import, ports: &GatewayPorts, derived: &Service) -> Vec<Part> {
     let stays_on_node = import.internal_traffic_policy.as_deref() == Some("Local");
-    if view.exact && !stays_on_node && any_ready(&view.service_slices) {
+    if view.exact && !stays_on_node && any_takes_traffic(&view.service_slices) {
         let parts = gateways::parts(view, import, ports, derived, &view.cluster);
         if !parts.is_empty() {
             return parts;
