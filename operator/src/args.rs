@@ -22,6 +22,8 @@ use crate::index::Index;
 use crate::leadership::Leadership;
 use crate::mcs::McsVersion;
 use crate::metrics::{Metrics, register_census};
+use crate::plan::Allotted;
+use crate::plan::addresses::Addresses;
 use crate::policies::PolicyStatuses;
 use crate::reconcile::Reconciler;
 use crate::trust::Trust;
@@ -60,6 +62,17 @@ pub struct Args {
         value_parser = clap::value_parser!(u64).range(10..=31_536_000))]
     gateway_identity_lifetime: u64,
 
+    /// Most addresses that endpoints of other clusters' headless Services may take together out of
+    /// this cluster's service range
+    #[arg(long, env = "TOMBOLO_MAX_ENDPOINT_ADDRESSES", default_value_t = 1000)]
+    max_endpoint_addresses: usize,
+
+    /// How long an endpoint that is gone keeps its address, in seconds: a pod that restarts under
+    /// the same hostname within this time can be reached as before
+    #[arg(long, env = "TOMBOLO_ENDPOINT_ADDRESS_REST", default_value = "300",
+        value_parser = clap::value_parser!(u64).range(..=86_400))]
+    endpoint_address_rest: u64,
+
     /// UID of this program's pod, for Events
     #[arg(long, env = "POD_UID")]
     pod_uid: Option<String>,
@@ -87,6 +100,8 @@ impl Args {
             cluster_id,
             clusterset,
             gateway_identity_lifetime,
+            max_endpoint_addresses,
+            endpoint_address_rest,
             pod_uid,
             command,
         } = self;
@@ -127,6 +142,8 @@ impl Args {
                 clusterset,
             },
             identity_lifetime: Duration::from_secs(gateway_identity_lifetime),
+            max_endpoint_addresses,
+            endpoint_address_rest: Duration::from_secs(endpoint_address_rest),
             metrics,
             census,
         };
@@ -159,6 +176,8 @@ struct Operator {
     kept: Kept,
     flags: Names,
     identity_lifetime: Duration,
+    max_endpoint_addresses: usize,
+    endpoint_address_rest: Duration,
     metrics: Metrics,
     census: Arc<OnceLock<Arc<RwLock<Index>>>>,
 }
@@ -211,7 +230,11 @@ impl Operator {
 
     fn begin(&self, identity: &Identity, mcs: McsVersion) {
         let index = SharedIndex {
-            index: Arc::new(RwLock::new(Index::new(&identity.cluster, mcs))),
+            index: Arc::new(RwLock::new(Index::new(
+                &identity.cluster,
+                &self.namespace,
+                mcs,
+            ))),
             changed: Arc::new(Notify::new()),
         };
         // Set once in the life of the process.
@@ -248,9 +271,13 @@ impl Operator {
             self.leadership.clone(),
             self.metrics.clone(),
         );
+        let allotted = Allotted {
+            ports: PortAllotter::new(PORT_REST),
+            addresses: Addresses::new(self.max_endpoint_addresses, self.endpoint_address_rest),
+        };
         let reconciler = Reconciler::new(
             Arc::clone(&index.index),
-            PortAllotter::new(PORT_REST),
+            allotted,
             writer,
             self.events.clone(),
         );

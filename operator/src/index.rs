@@ -25,8 +25,8 @@ use tombolo_crds::well_known::IMPORT_LABEL;
 
 use crate::gateways::{Change, Listing};
 use crate::mcs::McsVersion;
-use crate::plan::ownership;
-use crate::plan::view::{NamespaceState, View};
+use crate::plan::ownership::{self, PortOwner};
+use crate::plan::view::{EndpointService, NamespaceState, View};
 
 mod indexed;
 mod ports_since;
@@ -44,6 +44,8 @@ use store::Store;
 #[derive(Debug)]
 pub struct Index {
     cluster: Arc<str>,
+    /// Tombolo's own.
+    namespace: Arc<str>,
     mcs: McsVersion,
     exports: Store<ServiceExport>,
     imports: Store<ServiceImport>,
@@ -57,6 +59,10 @@ pub struct Index {
     exporters: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
     /// Whose derived Service has this name: also for one that somebody else put there.
     derived: BTreeMap<ServiceName, ServiceName>,
+    /// Names of the Services of other clusters' endpoints, by import.
+    endpoints: BTreeMap<ServiceName, BTreeSet<String>>,
+    /// Names of these Services' slices, by import.
+    endpoint_slices: BTreeMap<ServiceName, BTreeSet<String>>,
     ports_since: PortsSince,
     gateways: Arc<[Listing]>,
     policies: Policies,
@@ -73,16 +79,20 @@ pub struct Census {
     pub imports: usize,
     /// ServiceExports whose condition `Conflict` is True.
     pub conflicts: usize,
+    /// Services that stand for endpoints of other clusters' headless Services.
+    pub endpoints: usize,
 }
 
 // === impl Index ===
 
 impl Index {
-    /// Nothing is known yet of the cluster with this ID, which has this version of the MCS-API.
+    /// Nothing is known yet of the cluster with this ID, where Tombolo is in `namespace`, and which
+    /// has this version of the MCS-API.
     #[must_use]
-    pub fn new(cluster: &str, mcs: McsVersion) -> Self {
+    pub fn new(cluster: &str, namespace: &str, mcs: McsVersion) -> Self {
         Self {
             cluster: cluster.into(),
+            namespace: namespace.into(),
             mcs,
             exports: Store::default(),
             imports: Store::default(),
@@ -93,6 +103,8 @@ impl Index {
             slices_of: BTreeMap::new(),
             exporters: BTreeMap::new(),
             derived: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            endpoint_slices: BTreeMap::new(),
             ports_since: PortsSince::default(),
             gateways: Arc::from([]),
             policies: Policies::default(),
@@ -212,6 +224,8 @@ impl Index {
             .chain(imports)
             .chain(self.exporters.keys().cloned())
             .chain(derived)
+            .chain(self.endpoints.keys().cloned())
+            .chain(self.endpoint_slices.keys().cloned())
             .collect()
     }
 
@@ -233,22 +247,35 @@ impl Index {
             derived: self.services.get(&derived).cloned(),
             slices: own.cloned().collect(),
             gateways: Arc::clone(&self.gateways),
-            ports_since: self.ports_since.get(name),
+            ports_since: self.ports_since.get(&derived),
+            system: Arc::clone(&self.namespace),
+            endpoints: self.endpoints_of(name).collect(),
+            endpoint_slices: self.endpoint_slices_of(name).collect(),
+            addresses_exhausted: None,
             exact: self.policies.rules(name).exact,
             withdrawal_unconfirmed: false,
             failure: None,
         }
     }
 
-    /// The gateway ports that derived Services say are theirs.
+    /// The gateway ports that derived Services, and those of endpoints, say are theirs.
     #[must_use]
     pub fn port_claims(&self) -> Vec<PortClaim> {
-        let ours = self
-            .services
-            .iter()
-            .filter(|(_, service)| ownership::is_derived(service));
-        ours.flat_map(|(_, service)| ports_since::claims(service))
-            .collect()
+        let services = self.services.iter().map(|(_, service)| service);
+        let ours = services.filter_map(|service| {
+            let owner = match ownership::is_derived(service) {
+                true => PortOwner::of_import(import_of(service)?),
+                false => ownership::endpoint_of(service, &self.namespace)?,
+            };
+            Some(ports_since::claims(service, owner))
+        });
+        ours.flatten().collect()
+    }
+
+    /// How many service addresses each import has for endpoints of other clusters.
+    pub fn endpoint_addresses(&self) -> impl Iterator<Item = (ServiceName, usize)> {
+        let of_imports = self.endpoints.iter();
+        of_imports.map(|(import, services)| (import.clone(), services.len()))
     }
 
     /// How many of what there is.
@@ -275,6 +302,7 @@ impl Index {
                 .iter()
                 .filter(|(_, export)| in_conflict(export))
                 .count(),
+            endpoints: self.endpoints.values().map(BTreeSet::len).sum(),
         }
     }
 
@@ -294,6 +322,25 @@ impl Index {
             self.slices
                 .get(&ServiceName::new(&service.namespace, name))
                 .cloned()
+        })
+    }
+
+    fn endpoints_of(&self, import: &ServiceName) -> impl Iterator<Item = EndpointService> {
+        let names = self.endpoints.get(import).into_iter().flatten();
+        names.filter_map(|name| {
+            let name = ServiceName::new(&*self.namespace, name);
+            Some(EndpointService {
+                service: Arc::clone(self.services.get(&name)?),
+                ports_since: self.ports_since.get(&name),
+            })
+        })
+    }
+
+    fn endpoint_slices_of(&self, import: &ServiceName) -> impl Iterator<Item = Arc<EndpointSlice>> {
+        let names = self.endpoint_slices.get(import).into_iter().flatten();
+        names.filter_map(|name| {
+            let name = ServiceName::new(&*self.namespace, name);
+            self.slices.get(&name).cloned()
         })
     }
 

@@ -113,9 +113,9 @@ impl Writer {
             Action::ApplyClusterExport(export) => {
                 Written::ClusterExport(Box::new(self.apply(&self.namespace, &**export).await?))
             }
-            Action::ApplyDerived(service) => Written::Service(Box::new(
-                self.apply(namespace(&**service), &**service).await?,
-            )),
+            Action::ApplyDerived(service) | Action::ApplyEndpoint(service) => Written::Service(
+                Box::new(self.apply(namespace(&**service), &**service).await?),
+            ),
             Action::ApplySlice(slice) => {
                 Written::EndpointSlice(Box::new(self.apply(namespace(&**slice), &**slice).await?))
             }

@@ -14,7 +14,7 @@ use super::*;
 
 #[test]
 fn is_complete_once_every_kind_was_listed() {
-    let mut index = Index::new("east", McsVersion::V1Beta1);
+    let mut index = Index::new("east", "tombolo-system", McsVersion::V1Beta1);
     index.reset(Vec::<Arc<ServiceExport>>::new());
     index.reset(Vec::<Arc<ServiceImport>>::new());
     index.reset(Vec::<Arc<Service>>::new());
@@ -229,7 +229,7 @@ fn only_derived_services_claim_gateway_ports() {
 }
 
 fn listed() -> Index {
-    Index::new("east", McsVersion::V1Beta1)
+    Index::new("east", "tombolo-system", McsVersion::V1Beta1)
 }
 
 fn web() -> ServiceName {

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use tombolo_catalog::{PortKey, ServiceName};
 use tombolo_crds::ClusterExport;
-use tombolo_crds::mcs::{ServiceExport, ServiceImportType};
+use tombolo_crds::mcs::ServiceExport;
 use tombolo_crds::well_known::{
     DERIVED_SERVICE_ANNOTATION, FIRST_IMPORT_PORT, IMPORT_LABEL, LAST_IMPORT_PORT, MANAGER,
     MANAGER_LABEL,
@@ -18,6 +18,7 @@ use crate::gateways::Change;
 
 mod families;
 mod gateways;
+mod headless;
 mod hints;
 mod properties;
 mod traffic;
@@ -157,7 +158,7 @@ fn unexport_removes_everything_in_order() {
             "-ServiceImport"
         ]
     );
-    assert_eq!(world.ports.len(), 0);
+    assert_eq!(world.allotted.ports.len(), 0);
 }
 
 #[test]
@@ -490,6 +491,7 @@ fn running_out_of_gateway_ports_is_a_condition() {
     assert!(world.notices.contains(&"GatewayPortsExhausted"));
 
     world
+        .allotted
         .ports
         .retain(&ServiceName::new("hog", "hog"), &[], Instant::now());
     world.settle();
@@ -523,25 +525,6 @@ fn a_refused_write_is_told_and_tried_again() {
     world.settle();
 
     assert_eq!(world.import_condition("Ready"), told("True", "Ready"));
-}
-
-#[test]
-fn a_headless_import_has_neither_addresses_nor_a_derived_service() {
-    let mut world = exporting();
-    world.settle();
-    let mut headless = service(&[("http", 80)]);
-    headless.spec.as_mut().unwrap().cluster_ip = Some("None".to_owned());
-
-    world.put(headless);
-    world.settle();
-
-    let import = world.import().unwrap();
-    assert_eq!(import.spec.type_, ServiceImportType::Headless);
-    assert!(import.spec.ips.is_empty());
-    assert!(world.view().derived.is_none() && world.view().slices.is_empty());
-    assert_eq!(world.import_condition("Ready"), told("False", "Pending"));
-    let status = import.status.clone().unwrap();
-    assert_eq!(status.endpoint_slice_objects.as_deref(), Some("Absent"));
 }
 
 #[test]
@@ -595,7 +578,7 @@ fn exhaust(world: &mut World) {
             protocol: "TCP".to_owned(),
             port,
         };
-        if world.ports.allot(&key, Instant::now()).is_err() {
+        if world.allotted.ports.allot(&key, Instant::now()).is_err() {
             return;
         }
     }
