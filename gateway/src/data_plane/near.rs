@@ -87,7 +87,7 @@ impl DataPlane {
                 service: route.import.clone(),
                 protocol: Protocol::Tcp,
                 port: route.port,
-                endpoint: None,
+                endpoint: route.endpoint.as_deref().map(str::to_owned),
                 source: self.source(address),
                 path: Vec::new(),
                 traceparent: String::new(),
