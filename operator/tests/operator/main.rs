@@ -15,6 +15,7 @@ mod api_server;
 mod crds;
 mod exports;
 mod gateways;
+mod headless;
 mod imports;
 mod leadership;
 mod process;

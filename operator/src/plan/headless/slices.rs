@@ -168,13 +168,21 @@ fn of_cluster(
         .gateways
         .iter()
         .any(|replica| replica.linked.contains(cluster));
-    let mut endpoints: BTreeMap<(&'static str, u32), BTreeMap<&str, Endpoint>> = BTreeMap::new();
-    let told = remotes
+    // What leads nowhere yet is in no slice: names come after what they lead to.
+    let there: BTreeSet<Option<&String>> = view
+        .endpoint_slices
         .iter()
-        .filter(|remote| remote.name.cluster == cluster && remote.told != Told::Nothing);
-    for remote in told {
-        let is_served = !behind[&*remote.object].is_empty();
-        let ready = remote.told == Told::Ready && is_linked && is_served;
+        .map(|slice| slice.metadata.labels.as_ref()?.get(KUBE_SERVICE_NAME_LABEL))
+        .collect();
+    let listed = remotes.iter().filter(|remote| {
+        remote.name.cluster == cluster
+            && remote.told != Told::Nothing
+            && !behind[&*remote.object].is_empty()
+            && there.contains(&Some(&remote.object))
+    });
+    let mut endpoints: BTreeMap<(&'static str, u32), BTreeMap<&str, Endpoint>> = BTreeMap::new();
+    for remote in listed {
+        let ready = remote.told == Told::Ready && is_linked;
         let addresses = remote.found.map(|found| found.addresses());
         for address in addresses.unwrap_or_default() {
             let Some(family) = family_of(&address) else {
