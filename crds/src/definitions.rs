@@ -8,7 +8,7 @@ use kube_core::crd::merge_crds;
 
 use crate::about::ClusterProperty;
 use crate::mcs::{self, v1alpha1};
-use crate::{ClusterExport, Peer, TrafficPolicy};
+use crate::{ClusterExport, Peer};
 
 /// All CRDs that Tombolo needs. Those of the MCS-API and the About API may be in a cluster already;
 /// ask [`crate::install::decide`] before writing any.
@@ -20,7 +20,6 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         finished(ClusterProperty::crd()),
         finished(Peer::crd()),
         finished(ClusterExport::crd()),
-        finished(TrafficPolicy::crd()),
     ]
 }
 

@@ -18,7 +18,7 @@ use crate::schema::{address_list, ca_bundle, conditions, dns_label};
     derive = "PartialEq",
     doc = "Another cluster of the clusterset: how to reach its gateways and which CA vouches for them.",
     label("tombolo.io/release-version", "v0.1.0"),
-    label("tombolo.io/crd-schema-revision", "0"),
+    label("tombolo.io/crd-schema-revision", "1"),
     printcolumn = r#"{"name":"Cluster","type":"string","jsonPath":".spec.clusterID"}"#,
     printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.conditions[?(@.type=='Accepted')].status"}"#,
     printcolumn = r#"{"name":"Connected","type":"string","jsonPath":".status.conditions[?(@.type=='Connected')].status"}"#,
@@ -47,11 +47,16 @@ pub struct PeerSpec {
 #[serde(rename_all = "camelCase")]
 pub struct PeerStatus {
     /// `Accepted` (the spec makes sense), `Connected` (a gateway here is linked to one there),
-    /// `CatalogSynced` (all of its exports are here), `WithdrawalHeld` (see the message).
+    /// `CatalogSynced` (all of its exports are here), `WithdrawalHeld` (see the message),
+    /// `ExportsStale` (it is not reached: its exports stand until their lease runs out).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
     /// How many exports its catalog holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exports: Option<i64>,
+    /// The UID of its namespace `kube-system` when its catalog was last received: with another one
+    /// the cluster was rebuilt, and nothing that it exported before is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<String>,
 }

@@ -44,6 +44,14 @@ pub const REFUSED_PORTS_ANNOTATION: &str = "tombolo.io/refused-ports";
 /// endpoint, each with one such address: `namespace/name=address`.
 pub const REFUSED_ENDPOINTS_ANNOTATION: &str = "tombolo.io/refused-endpoints";
 
+/// Condition of a ServiceImport, there only while it is True: a cluster that exports it cannot be
+/// reached, so what is known of its export may be old.
+pub const STALE_CONDITION: &str = "tombolo.io/Stale";
+/// Condition of a ServiceExport, there only while it is False: this cluster cannot have the import.
+pub const IMPORTED_CONDITION: &str = "tombolo.io/Imported";
+/// Condition of a Peer: it is not reached, so its exports may be old, and will be withdrawn.
+pub const EXPORTS_STALE_CONDITION: &str = "ExportsStale";
+
 /// ClusterProperty with the ID of this cluster (KEP-2149).
 pub const CLUSTER_ID_PROPERTY: &str = "cluster.clusterset.k8s.io";
 /// ClusterProperty with the ID of the clusterset (KEP-2149).

@@ -41,6 +41,11 @@ pub struct Args {
     #[arg(long, env = "TOMBOLO_CONGESTION", value_enum, default_value_t = Congestion::Cubic)]
     pub(crate) congestion: Congestion,
 
+    /// How long the exports of a cluster stand that is not reached, in seconds
+    #[arg(long, env = "TOMBOLO_EXPORT_LEASE", default_value = "3600",
+        value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub(crate) export_lease: u64,
+
     /// Threads that carry connections [default: the CPUs that this process may use]
     #[arg(long, env = "TOMBOLO_WORKERS")]
     pub(crate) workers: Option<NonZeroUsize>,

@@ -14,6 +14,7 @@ mod status;
 mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use parking_lot::Mutex;
@@ -41,6 +42,8 @@ pub struct Control {
     pub replica: String,
     /// Where connections and catalogs go.
     pub links: Links,
+    /// How long the exports of a peer stand that is not reached.
+    pub export_lease: Duration,
     /// What the watches told.
     pub world: Arc<World>,
     /// The Peers.

@@ -31,6 +31,7 @@ pub type Exports = BTreeMap<ServiceName, Arc<ClusterExportSpec>>;
 #[derive(Debug)]
 pub struct Copies {
     cluster: String,
+    grace: Duration,
     guard: Withdrawals,
     wanted: Exports,
     withdrawn: BTreeSet<ServiceName>,
@@ -69,6 +70,7 @@ impl Copies {
     pub fn new(cluster: &str, grace: Duration, stored: Exports) -> Self {
         Self {
             cluster: cluster.to_owned(),
+            grace,
             guard: Withdrawals::new(grace, stored.keys().cloned()),
             wanted: stored,
             withdrawn: BTreeSet::new(),
@@ -103,6 +105,30 @@ impl Copies {
         self.drop_all(verdict);
         self.synced = true;
         Ok(())
+    }
+
+    /// The catalog of a cluster that was rebuilt is complete: nobody will ever withdraw what its
+    /// predecessor exported, and that it is not in there is nobody's mistake.
+    ///
+    /// # Errors
+    /// As [`Copies::handle_snapshot`].
+    pub fn handle_rebuilt(
+        &mut self,
+        now: Instant,
+        exports: Vec<ClusterExportSpec>,
+    ) -> Result<(), ForeignExport> {
+        exports.iter().try_for_each(|export| self.check(export))?;
+        self.expire();
+        self.handle_snapshot(now, exports, [])
+    }
+
+    /// The peer was away for too long: it is as if it had withdrawn everything, and meant it.
+    pub fn expire(&mut self) {
+        self.guard = Withdrawals::new(self.grace, []);
+        self.wanted.clear();
+        self.withdrawn.clear();
+        self.judge_at = None;
+        self.synced = false;
     }
 
     /// The peer exports this, anew or changed.

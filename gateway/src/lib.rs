@@ -14,9 +14,9 @@
 //! * only endpoints of exported services that take traffic are dialled, whatever an EndpointSlice says;
 //! * nothing that a peer or a user sends stops anything but itself.
 
+pub mod absence;
 pub mod affinity;
 mod args;
-pub mod choice;
 pub mod control;
 pub mod copies;
 pub mod data_plane;

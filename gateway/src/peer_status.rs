@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use tombolo_crds::well_known::EXPORTS_STALE_CONDITION;
 use tombolo_crds::{Peer, PeerStatus};
 
+use crate::absence::Freshness;
 use crate::peers::Rejection;
 
 /// What the replica that holds the Peer's Lease knows of it.
@@ -17,6 +19,10 @@ pub struct PeerView {
     pub exports: Option<usize>,
     /// Withdrawals that are held back.
     pub held: Option<HeldView>,
+    /// What the exports are worth.
+    pub freshness: Freshness,
+    /// Of which incarnation of the cluster the exports are; `None` if nobody has told yet.
+    pub incarnation: Option<String>,
 }
 
 /// How it stands with the link to a peer.
@@ -48,6 +54,7 @@ pub fn evaluate(peer: &Peer, view: &PeerView, now: Timestamp) -> PeerStatus {
         connected(view),
         catalog_synced(view),
         withdrawal_held(view),
+        exports_stale(view),
     ];
     let conditions = observed
         .into_iter()
@@ -72,6 +79,7 @@ pub fn evaluate(peer: &Peer, view: &PeerView, now: Timestamp) -> PeerStatus {
         .collect();
     let exports = match (&view.rejection, view.exports) {
         (Some(_), _) => None,
+        (None, None) if matches!(view.freshness, Freshness::Expired { .. }) => Some(0),
         (None, Some(exports)) => i64::try_from(exports).ok(),
         // The copies outlive the link, and so does their number.
         (None, None) => before.exports,
@@ -79,7 +87,17 @@ pub fn evaluate(peer: &Peer, view: &PeerView, now: Timestamp) -> PeerStatus {
     PeerStatus {
         conditions,
         exports,
+        incarnation: view.incarnation.clone().or(before.incarnation),
     }
+}
+
+/// Since when there is no link, if that is what a Peer's status says.
+#[must_use]
+pub fn unlinked_since(peer: &Peer) -> Option<Timestamp> {
+    let conditions = peer.status.iter().flat_map(|status| &status.conditions);
+    let mut connected = conditions.filter(|condition| condition.type_ == "Connected");
+    let found = connected.next().filter(|found| found.status == "False")?;
+    Some(found.last_transition_time.0)
 }
 
 struct Observed {
@@ -161,6 +179,24 @@ fn withdrawal_held(view: &PeerView) -> Observed {
     }
 }
 
+fn exports_stale(view: &PeerView) -> Observed {
+    let type_ = EXPORTS_STALE_CONDITION;
+    if view.rejection.is_some() {
+        return observed(type_, false, "NotAccepted", "the Peer is not accepted");
+    }
+    match view.freshness {
+        Freshness::Fresh => observed(type_, false, "Fresh", ""),
+        Freshness::Stale { since, until } => {
+            let message = format!("no link since {since}: its exports stand until {until}");
+            observed(type_, true, "Unreachable", message)
+        }
+        Freshness::Expired { since } => {
+            let message = format!("no link since {since}: its exports are withdrawn");
+            observed(type_, true, "Expired", message)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tombolo_crds::PeerSpec;
@@ -178,6 +214,7 @@ mod tests {
                 ("Connected", "True", "Connected"),
                 ("CatalogSynced", "True", "Synced"),
                 ("WithdrawalHeld", "False", "NothingHeld"),
+                ("ExportsStale", "False", "Fresh"),
             ]
         );
         assert_eq!(status.exports, Some(3));
@@ -213,7 +250,7 @@ mod tests {
             .iter()
             .map(|c| c.last_transition_time.0.as_second())
             .collect();
-        assert_eq!(times, [10, 20, 20, 10]);
+        assert_eq!(times, [10, 20, 20, 10, 10]);
         assert_eq!(status.conditions[1].message, "no route");
         assert_eq!(status.conditions[2].reason, "Disconnected");
     }
@@ -224,7 +261,7 @@ mod tests {
             rejection: Some(Rejection::OwnClusterId("west".to_owned())),
             link: LinkView::WaitingForDial,
             exports: None,
-            held: None,
+            ..linked()
         };
         let mut peer = peer();
         peer.status = Some(evaluate(&peer, &linked(), at(10)));
@@ -238,6 +275,7 @@ mod tests {
                 ("Connected", "False", "NotAccepted"),
                 ("CatalogSynced", "False", "Disconnected"),
                 ("WithdrawalHeld", "False", "NothingHeld"),
+                ("ExportsStale", "False", "NotAccepted"),
             ]
         );
         assert_eq!(status.exports, None);
@@ -276,12 +314,42 @@ mod tests {
         assert!(condition.message.contains("1970-01-01T00:01:30Z"));
     }
 
+    #[test]
+    fn exports_of_a_peer_that_is_away_are_stale_and_then_none() {
+        let mut peer = peer();
+        peer.status = Some(evaluate(&peer, &linked(), at(10)));
+        let away = |freshness| PeerView {
+            link: LinkView::Unreachable("no route".to_owned()),
+            exports: None,
+            incarnation: None,
+            freshness,
+            ..linked()
+        };
+
+        let (since, until) = (at(60), at(3660));
+        let stale = evaluate(&peer, &away(Freshness::Stale { since, until }), at(120));
+        let expired = evaluate(&peer, &away(Freshness::Expired { since }), at(3660));
+
+        assert_eq!(reasons(&stale)[4], ("ExportsStale", "True", "Unreachable"));
+        assert!(stale.conditions[4].message.contains("1970-01-01T01:01:00Z"));
+        assert_eq!(stale.exports, Some(3));
+        assert_eq!(reasons(&expired)[4], ("ExportsStale", "True", "Expired"));
+        assert_eq!(expired.exports, Some(0));
+        assert_eq!(
+            expired.incarnation.as_deref(),
+            Some("uid-1"),
+            "the last one that was told"
+        );
+    }
+
     fn linked() -> PeerView {
         PeerView {
             rejection: None,
             link: LinkView::Linked(vec!["gateway-a".to_owned(), "gateway-b".to_owned()]),
             exports: Some(3),
             held: None,
+            freshness: Freshness::Fresh,
+            incarnation: Some("uid-1".to_owned()),
         }
     }
 

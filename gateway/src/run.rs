@@ -17,8 +17,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 use tokio::time;
 use tombolo_crds::well_known::{
-    COMPONENT_LABEL, KUBE_SERVICE_NAME_LABEL, MANAGED_BY_LABEL, MANAGER, MANAGER_LABEL,
-    SLICE_MANAGER,
+    COMPONENT_LABEL, IMPORT_LABEL, KUBE_SERVICE_NAME_LABEL, MANAGED_BY_LABEL, SLICE_MANAGER,
 };
 use tombolo_crds::{ClusterExport, Peer};
 use tombolo_link::{IdentityFiles, LinkConfig, Links};
@@ -69,6 +68,7 @@ impl Args {
             import_address,
             allowed_endpoint_cidrs,
             congestion,
+            export_lease,
             workers: _,
             pod_ip,
             api_server,
@@ -137,6 +137,7 @@ impl Args {
             namespace: runtime.namespace.clone(),
             replica: runtime.pod_name.clone(),
             links: links.clone(),
+            export_lease: Duration::from_secs(export_lease),
             world,
             peers,
             siblings: heard,
@@ -164,17 +165,16 @@ fn watch(
 ) -> Watched {
     let watches = &runtime.watches;
     let namespace = &runtime.namespace;
-    let system = namespace.clone();
     let services = watches
         .all::<Service>("services")
-        .labels(&format!("{MANAGER_LABEL}={MANAGER}"))
+        .labels(IMPORT_LABEL)
         .feed_persisted(
-            move |service| projection::derived_service(&service, &system),
+            |service| projection::derived_service(&service),
             Arc::clone(&world.services),
         );
     let exports = watches
         .namespaced::<ClusterExport>("exports", namespace)
-        .feed_persisted(|export| Some(export.spec), Arc::clone(&world.exports));
+        .feed_persisted(projection::cluster_export, Arc::clone(&world.exports));
     let peers = watches
         .all::<Peer>("peers")
         .feed_persisted(Some, Arc::clone(peers));

@@ -22,9 +22,6 @@ const CONCURRENCY: usize = 16;
 /// than a client holds on to a connection that it has just made.
 pub const PORT_REST: Duration = Duration::from_secs(120);
 
-/// When to look again although nothing may have changed.
-type Looked = Result<Option<Instant>, ReconcileError>;
-
 /// The loop around the queue.
 pub struct Controller {
     index: SharedIndex,
@@ -32,7 +29,7 @@ pub struct Controller {
     leadership: Leadership,
     metrics: Metrics,
     queue: Queue<ServiceName>,
-    running: FuturesUnordered<BoxFuture<'static, (ServiceName, Looked)>>,
+    running: FuturesUnordered<BoxFuture<'static, (ServiceName, Result<(), ReconcileError>)>>,
     in_office: bool,
 }
 
@@ -118,8 +115,7 @@ impl Controller {
                 "gateway ports outside the range"
             );
         }
-        self.reconciler
-            .restart(allotter, index.endpoint_addresses());
+        self.reconciler.restart(allotter);
         for name in index.all_names() {
             self.queue.add(now, name);
         }
@@ -141,18 +137,13 @@ impl Controller {
         }
     }
 
-    fn finish(&mut self, name: ServiceName, result: &Looked) {
+    fn finish(&mut self, name: ServiceName, result: &Result<(), ReconcileError>) {
         self.metrics
             .reconciled(result.as_ref().err().map(ReconcileError::reason));
         if let Err(error) = result {
             tracing::info!(service = %name, %error, "not settled");
         }
-        let again = result.as_ref().ok().copied().flatten();
-        self.queue
-            .done(Instant::now(), name.clone(), result.is_ok());
-        if let Some(at) = again {
-            self.queue.add_at(at, name);
-        }
+        self.queue.done(Instant::now(), name, result.is_ok());
     }
 
     fn next_due(&self) -> Option<Instant> {

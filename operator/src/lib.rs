@@ -23,7 +23,6 @@ pub mod leadership;
 pub mod mcs;
 pub mod metrics;
 pub mod plan;
-pub mod policies;
 pub mod queue;
 pub mod reconcile;
 pub mod settled;

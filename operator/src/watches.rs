@@ -9,8 +9,9 @@ use kube::api::ObjectMeta;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 use tombolo_catalog::ServiceName;
-use tombolo_crds::ClusterExport;
 use tombolo_crds::mcs::{ServiceExport, ServiceImport, v1alpha1};
+use tombolo_crds::well_known::EXPORTS_STALE_CONDITION;
+use tombolo_crds::{ClusterExport, Peer};
 use tombolo_runtime::watch::{self, Key, Watches};
 
 use crate::index::{Index, Indexed};
@@ -72,6 +73,7 @@ pub fn spawn(watches: &Watches, namespace: &str, mcs: McsVersion, index: &Shared
                 feed(),
             ),
     );
+    spawn_peers(watches, index);
     match mcs {
         McsVersion::V1Beta1 => {
             drop(watches.all("serviceexports").feed(project_export, feed()));
@@ -84,6 +86,49 @@ pub fn spawn(watches: &Watches, namespace: &str, mcs: McsVersion, index: &Shared
             drop(imports.feed(|import| project_import(import.into()), feed()));
         }
     }
+}
+
+/// Follows which Peers say that they are stale: of each a word, the index holds no more.
+fn spawn_peers(watches: &Watches, index: &SharedIndex) {
+    let index = index.clone();
+    let mut stale = BTreeMap::new();
+    let tell = move |event: watch::Event<'_, (String, Option<String>)>| {
+        match event {
+            watch::Event::Apply(key, peer) => {
+                stale.insert(key.name.clone(), (**peer).clone());
+            }
+            watch::Event::Delete(key) => {
+                stale.remove(&key.name);
+            }
+            watch::Event::Reset(all) => {
+                let all = all.iter();
+                stale = all
+                    .map(|(key, peer)| (key.name.clone(), (**peer).clone()))
+                    .collect();
+            }
+        }
+        let said = stale.values().cloned();
+        let said = said.filter_map(|(cluster, message)| Some((cluster, message?)));
+        index.index.write().set_stale(said.collect());
+        index.changed.notify_one();
+    };
+    drop(
+        watches
+            .all::<Peer>("peers")
+            .feed(project_peer, watch::from_fn(tell)),
+    );
+}
+
+/// The cluster, and what is said if it is stale.
+fn project_peer(peer: Peer) -> Option<(String, Option<String>)> {
+    let conditions = peer.status.unwrap_or_default().conditions;
+    let stale = conditions
+        .into_iter()
+        .find(|c| c.type_ == EXPORTS_STALE_CONDITION && c.status == "True");
+    Some((
+        peer.spec.cluster_id,
+        stale.map(|condition| condition.message),
+    ))
 }
 
 /// Takes out of an object's metadata what is large and says nothing here.

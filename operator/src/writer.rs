@@ -10,6 +10,7 @@ use kube::core::{NamespaceResourceScope, Status};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use tombolo_catalog::ServiceName;
 use tombolo_crds::ClusterExport;
 use tombolo_crds::mcs::{ServiceExport, ServiceImport, v1alpha1};
@@ -113,9 +114,9 @@ impl Writer {
             Action::ApplyClusterExport(export) => {
                 Written::ClusterExport(Box::new(self.apply(&self.namespace, &**export).await?))
             }
-            Action::ApplyDerived(service) | Action::ApplyEndpoint(service) => Written::Service(
-                Box::new(self.apply(namespace(&**service), &**service).await?),
-            ),
+            Action::ApplyDerived(service) => {
+                Written::Service(Box::new(self.apply_derived(service).await?))
+            }
             Action::ApplySlice(slice) => {
                 Written::EndpointSlice(Box::new(self.apply(namespace(&**slice), &**slice).await?))
             }
@@ -131,6 +132,25 @@ impl Writer {
             Action::Withdraw(withdrawal) => self.withdraw(withdrawal).await?,
             Action::Delete(deletion) => self.delete(deletion).await?,
         })
+    }
+
+    /// What is applied is merged with ports that somebody else put there: who restored a backup,
+    /// for one, owns them all.
+    async fn apply_derived(&self, service: &Service) -> Result<Service, WriteError> {
+        let namespace = namespace(service);
+        let applied = self.apply(namespace, service).await?;
+        if port_count(&applied) == port_count(service) {
+            return Ok(applied);
+        }
+        let api: Api<Service> = Api::namespaced(self.client.clone(), namespace);
+        let ports = service.spec.as_ref().map(|spec| &spec.ports);
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let name = service.metadata.name.as_deref().unwrap_or_default();
+        let patch = Patch::Merge(json!({ "spec": { "ports": ports } }));
+        Ok(api.patch(name, &params, &patch).await?)
     }
 
     async fn apply_import(
@@ -303,6 +323,11 @@ enum Part {
 
 fn namespace(object: &impl Resource) -> &str {
     object.meta().namespace.as_deref().unwrap_or_default()
+}
+
+fn port_count(service: &Service) -> usize {
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
+    ports.map_or(0, Vec::len)
 }
 
 /// Gone already, or another object of that name by now: neither is ours to delete any more.

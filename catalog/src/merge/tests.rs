@@ -155,6 +155,26 @@ fn readiness_and_the_order_of_ports_and_families_are_no_conflict() {
 }
 
 #[test]
+fn a_family_that_not_all_have_is_a_conflict() {
+    let with = |cluster, age, families: &[&str]| ClusterExportSpec {
+        ip_families: families.iter().map(|family| (*family).to_owned()).collect(),
+        ..export(cluster, age, &[])
+    };
+    let both = with("east", 1, &["IPv6", "IPv4"]);
+    let one = with("west", 2, &["IPv4"]);
+
+    let import = merge(&[&one, &both]).unwrap();
+
+    assert_eq!(import.conflicts.reason(), "IPFamilyConflict");
+    assert_eq!(
+        import.conflicts.message(),
+        "Conflicting IP families. Using \"IPv6,IPv4\" from oldest service export in \"east\". 1/2 \
+         clusters disagree."
+    );
+    assert_eq!(import.ip_families, ["IPv6", "IPv4"]);
+}
+
+#[test]
 fn a_headless_import_has_no_affinity_to_disagree_about() {
     let east = ClusterExportSpec {
         type_: ServiceImportType::Headless,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::Resource;
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
@@ -17,7 +18,8 @@ use super::book::{Book, Judged};
 use super::session::{Refused, Session};
 use super::status::StatusWriter;
 use super::store::Store;
-use crate::peer_status::{LinkView, PeerView};
+use crate::absence::{Absence, Freshness};
+use crate::peer_status::{self, LinkView, PeerView};
 
 /// How often a keeper looks, if it hears of nothing.
 const TICK: Duration = Duration::from_secs(1);
@@ -41,6 +43,7 @@ pub(super) struct Keeper {
     lease: Option<Contended>,
     /// Since when this replica has no link to the Peer.
     unlinked_since: Option<Instant>,
+    absence: Absence,
     session: Option<Session>,
     status: StatusWriter,
 }
@@ -56,6 +59,7 @@ impl Keeper {
     pub(super) fn new(control: Arc<Control>, name: &str, book: watch::Receiver<Arc<Book>>) -> Self {
         Self {
             store: Store::new(control.client.clone(), &control.namespace),
+            absence: Absence::new(control.export_lease, Instant::now().into_std()),
             control,
             name: name.to_owned(),
             book,
@@ -163,6 +167,8 @@ impl Keeper {
 
     fn let_go(&mut self) {
         self.status = StatusWriter::default();
+        // Whoever holds the Lease writes since when there is no link.
+        self.absence.handle_link();
         if let Some(session) = self.session.take() {
             session.forget_metrics(&self.control);
         }
@@ -173,7 +179,15 @@ impl Keeper {
         match (&judged.rejection, &self.session) {
             (Some(_), _) => self.session = None,
             (None, Some(session)) if session.cluster() == cluster => {}
-            (None, _) => self.session = Some(Session::new(&self.control, cluster)),
+            (None, _) => {
+                let status = judged.peer.status.as_ref();
+                let incarnation = status.and_then(|status| status.incarnation.clone());
+                self.session = Some(Session::new(&self.control, cluster, incarnation));
+            }
+        }
+        let freshness = self.freshness(&judged.peer, link);
+        if let (Freshness::Expired { .. }, Some(session)) = (freshness, &mut self.session) {
+            session.expire();
         }
         if let Some(session) = &mut self.session {
             let (claims, replica) = (
@@ -191,6 +205,8 @@ impl Keeper {
             link: link_view(&judged.peer, link),
             exports: session.and_then(Session::synced),
             held: session.and_then(Session::held),
+            freshness,
+            incarnation: session.and_then(Session::incarnation).map(str::to_owned),
         };
         self.tell(&judged.peer, &view);
         self.status
@@ -202,7 +218,18 @@ impl Keeper {
         let Some(session) = &mut self.session else {
             return;
         };
-        let refused = session.hear(event);
+        let links = self.control.links.status();
+        let incarnation = links
+            .borrow()
+            .get(session.cluster())
+            .and_then(|link| link.incarnation.clone());
+        let refused = session.hear(event, incarnation.as_deref());
+        if session.take_rebuilt() {
+            tracing::info!(peer = self.name, incarnation, "the cluster was rebuilt");
+            let note = "the cluster was rebuilt: its namespace kube-system is another one, and \
+                        what it exported before is withdrawn";
+            self.warn(peer, "ClusterRebuilt", "Replicate", note.to_owned());
+        }
         let Some(Refused { reason, message }) = refused.first() else {
             return;
         };
@@ -222,6 +249,17 @@ impl Keeper {
         self.warn(peer, "ExportRefused", "Replicate", note);
     }
 
+    fn freshness(&mut self, peer: &Peer, link: Option<&PeerLink>) -> Freshness {
+        let now = Instant::now().into_std();
+        if link.is_some_and(PeerLink::is_connected) {
+            self.absence.handle_link();
+        } else {
+            let since = peer_status::unlinked_since(peer);
+            self.absence.handle_no_link(now, Timestamp::now(), since);
+        }
+        self.absence.freshness(now)
+    }
+
     fn tell(&self, peer: &Peer, view: &PeerView) {
         if let Some(rejection) = &view.rejection {
             self.warn(peer, rejection.reason(), "Accept", rejection.to_string());
@@ -235,6 +273,16 @@ impl Keeper {
                 .control
                 .events
                 .forget(&peer.object_ref(&()), "WithdrawalHeld"),
+        }
+        match view.freshness {
+            Freshness::Expired { since } => {
+                let note = format!("no link since {since}: its exports are withdrawn");
+                self.warn(peer, "ExportsExpired", "Replicate", note);
+            }
+            Freshness::Fresh | Freshness::Stale { .. } => self
+                .control
+                .events
+                .forget(&peer.object_ref(&()), "ExportsExpired"),
         }
     }
 

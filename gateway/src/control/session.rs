@@ -34,6 +34,9 @@ pub(super) struct Session {
     retry_at: Option<Instant>,
     /// What is held until when, by a wall clock that is read only once so that it does not waver.
     held: Option<(Held, Timestamp)>,
+    /// Of which incarnation of the cluster the copies are, if anybody has told.
+    incarnation: Option<String>,
+    rebuilt: bool,
 }
 
 /// A part of a catalog that is not used.
@@ -45,7 +48,8 @@ pub(super) struct Refused {
 // === impl Session ===
 
 impl Session {
-    pub(super) fn new(control: &Control, cluster: &str) -> Self {
+    /// `incarnation` is of whom the stored copies are.
+    pub(super) fn new(control: &Control, cluster: &str, incarnation: Option<String>) -> Self {
         let (_, stored) = stored(control, cluster);
         Self {
             cluster: cluster.to_owned(),
@@ -55,6 +59,8 @@ impl Session {
             compared: None,
             retry_at: None,
             held: None,
+            incarnation,
+            rebuilt: false,
         }
     }
 
@@ -65,6 +71,21 @@ impl Session {
     /// How many exports the catalog holds, if it was received whole.
     pub(super) fn synced(&self) -> Option<usize> {
         self.copies.synced()
+    }
+
+    pub(super) fn incarnation(&self) -> Option<&str> {
+        self.incarnation.as_deref()
+    }
+
+    /// Whether the cluster was found to be another than before, since this was asked last.
+    pub(super) fn take_rebuilt(&mut self) -> bool {
+        std::mem::take(&mut self.rebuilt)
+    }
+
+    /// The peer was away for too long.
+    pub(super) fn expire(&mut self) {
+        self.copies.expire();
+        self.compared = None;
     }
 
     pub(super) fn held(&self) -> Option<HeldView> {
@@ -87,8 +108,13 @@ impl Session {
         }
     }
 
-    /// Takes an event, and those that wait behind it; what of them is not used.
-    pub(super) fn hear(&mut self, event: Option<CatalogEvent>) -> Vec<Refused> {
+    /// Takes an event, and those that wait behind it; what of them is not used. `incarnation` is
+    /// what the peer's gateways told last.
+    pub(super) fn hear(
+        &mut self,
+        event: Option<CatalogEvent>,
+        incarnation: Option<&str>,
+    ) -> Vec<Refused> {
         self.compared = None;
         let mut refused = Vec::new();
         let mut next = Some(event);
@@ -99,7 +125,7 @@ impl Session {
                 self.copies.handle_interruption();
                 break;
             };
-            self.take(event, &mut refused);
+            self.take(event, incarnation, &mut refused);
             next = self.next().now_or_never();
         }
         refused
@@ -135,7 +161,7 @@ impl Session {
         control.metrics.withheld.remove(&labels);
     }
 
-    fn take(&mut self, event: CatalogEvent, refused: &mut Vec<Refused>) {
+    fn take(&mut self, event: CatalogEvent, incarnation: Option<&str>, refused: &mut Vec<Refused>) {
         let now = std::time::Instant::now();
         let foreign = match event {
             CatalogEvent::Snapshot(update) => {
@@ -145,7 +171,19 @@ impl Session {
                     .map(|rejected| rejected.service.clone());
                 refused.extend(update.rejected.iter().map(Refused::from));
                 let unusable: Vec<_> = unusable.collect();
-                self.copies.handle_snapshot(now, update.exports, unusable)
+                let incarnation = incarnation.filter(|told| !told.is_empty());
+                let is_rebuilt = incarnation
+                    .zip(self.incarnation.as_deref())
+                    .is_some_and(|(told, known)| told != known);
+                let taken = match is_rebuilt {
+                    true => self.copies.handle_rebuilt(now, update.exports),
+                    false => self.copies.handle_snapshot(now, update.exports, unusable),
+                };
+                if let (Ok(()), Some(told)) = (&taken, incarnation) {
+                    self.incarnation = Some(told.to_owned());
+                    self.rebuilt |= is_rebuilt;
+                }
+                taken
             }
             CatalogEvent::Upsert(export) => self.copies.handle_upsert(*export),
             CatalogEvent::Withdraw(service) => {

@@ -91,7 +91,11 @@ impl Store {
     ) -> Result<Peer, Failure> {
         // The null takes away what an older status had.
         let patch = json!({
-            "status": { "conditions": status.conditions, "exports": status.exports },
+            "status": {
+                "conditions": status.conditions,
+                "exports": status.exports,
+                "incarnation": status.incarnation,
+            },
         });
         let params = PatchParams::default();
         request(

@@ -179,6 +179,43 @@ fn an_interruption_changes_no_copy() {
 }
 
 #[test]
+fn nothing_is_left_of_a_peer_that_was_away_for_too_long_until_it_is_back() {
+    let stored = stored(["a", "b", "c"]);
+    let mut copies = Copies::new("east", GRACE, stored.clone());
+
+    copies.expire();
+
+    let differences = copies.differences(now(), &stored, &mut Written::default());
+    assert_eq!(names(&differences), (vec![], vec!["a", "b", "c"]));
+    assert_eq!((copies.held(), copies.synced()), (None, None));
+
+    copies.handle_snapshot(now(), vec![east("a")], []).unwrap();
+    let differences = copies.differences(now(), &Exports::new(), &mut Written::default());
+    assert_eq!(names(&differences), (vec!["a"], vec![]));
+}
+
+#[test]
+fn the_catalog_of_a_rebuilt_cluster_is_believed_at_once() {
+    let stored = stored(["a", "b", "c", "d"]);
+    let mut copies = Copies::new("east", GRACE, stored.clone());
+
+    copies.handle_rebuilt(now(), vec![east("d")]).unwrap();
+
+    let differences = copies.differences(now(), &stored, &mut Written::default());
+    assert_eq!(names(&differences), (vec![], vec!["a", "b", "c"]));
+    assert_eq!(copies.held(), None);
+
+    let foreign = vec![export_of("south", "demo", "b")];
+    copies.handle_rebuilt(now(), foreign).unwrap_err();
+    let differences = copies.differences(now(), &stored, &mut Written::default());
+    assert_eq!(
+        names(&differences).1,
+        ["a", "b", "c"],
+        "nothing of it is believed"
+    );
+}
+
+#[test]
 fn an_own_write_is_not_repeated_while_the_watch_is_behind() {
     let mut copies = Copies::new("east", GRACE, stored(["gone"]));
     let start = now();

@@ -8,5 +8,4 @@ mod backend;
 mod bytes;
 mod choice;
 mod families;
-mod headless;
 mod site;

@@ -23,8 +23,8 @@ pub enum Kind {
     Namespace,
     /// The gateways' Pods and Leases.
     Gateways,
-    /// TrafficPolicy.
-    TrafficPolicy,
+    /// Peer.
+    Peer,
 }
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Kind {
         Self::ClusterExport,
         Self::Namespace,
         Self::Gateways,
-        Self::TrafficPolicy,
+        Self::Peer,
     ];
 }
 

@@ -2,7 +2,6 @@ use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
-use tombolo_catalog::Policies;
 use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ServiceExportSpec, ServiceImportSpec};
 use tombolo_crds::well_known::{
@@ -14,18 +13,17 @@ use super::*;
 
 #[test]
 fn is_complete_once_every_kind_was_listed() {
-    let mut index = Index::new("east", "tombolo-system", McsVersion::V1Beta1);
+    let mut index = Index::new("east", McsVersion::V1Beta1);
     index.reset(Vec::<Arc<ServiceExport>>::new());
     index.reset(Vec::<Arc<ServiceImport>>::new());
     index.reset(Vec::<Arc<Service>>::new());
     index.reset(Vec::<Arc<EndpointSlice>>::new());
     index.reset(Vec::<Arc<ClusterExport>>::new());
     index.reset(Vec::<Arc<Namespace>>::new());
-    assert!(!index.is_complete(), "the gateways are unknown");
-
     index.set_gateways([], &BTreeSet::new());
-    assert!(!index.is_complete(), "the policies are unknown");
-    index.set_policies(Policies::default());
+    assert!(!index.is_complete(), "the Peers are unknown");
+
+    index.set_stale(BTreeMap::new());
 
     assert!(index.is_complete());
 }
@@ -209,6 +207,39 @@ fn gateways_concern_imports_from_other_clusters_only() {
 }
 
 #[test]
+fn a_cluster_that_cannot_be_reached_concerns_its_own_exports_only() {
+    let mut index = listed();
+    index.apply(Arc::new(versioned(cluster_export("west"), 1)));
+    index.take_dirty();
+    let away =
+        |cluster: &str, since: &str| BTreeMap::from([(cluster.to_owned(), since.to_owned())]);
+
+    index.set_stale(away("north", "since ten"));
+    assert_eq!(index.take_dirty(), BTreeSet::new());
+    index.set_stale(away("west", "since ten"));
+    assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
+    index.set_stale(away("west", "since ten"));
+    assert_eq!(index.take_dirty(), BTreeSet::new(), "nothing is new");
+
+    index.set_stale(BTreeMap::new());
+
+    assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
+    assert!(index.view(&web()).stale.is_empty());
+}
+
+#[test]
+fn our_slices_of_a_derived_service_are_found_by_whatever_name() {
+    let mut index = listed();
+    let mut older = slice("older-name", &derived_service_name("demo", "web"));
+    let labels = older.metadata.labels.get_or_insert_default();
+    labels.insert(MANAGED_BY_LABEL.to_owned(), SLICE_MANAGER.to_owned());
+
+    index.apply(Arc::new(versioned(older, 1)));
+
+    assert_eq!(index.view(&web()).slices.len(), 1);
+}
+
+#[test]
 fn only_derived_services_claim_gateway_ports() {
     let mut index = listed();
     index.apply(Arc::new(versioned(derived(10_001), 5)));
@@ -229,7 +260,7 @@ fn only_derived_services_claim_gateway_ports() {
 }
 
 fn listed() -> Index {
-    Index::new("east", "tombolo-system", McsVersion::V1Beta1)
+    Index::new("east", McsVersion::V1Beta1)
 }
 
 fn web() -> ServiceName {

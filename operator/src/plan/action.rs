@@ -17,9 +17,7 @@ pub enum Action {
     ApplyImport(Box<ServiceImport>),
     /// The derived Service.
     ApplyDerived(Box<Service>),
-    /// The Service that stands for an endpoint of another cluster.
-    ApplyEndpoint(Box<Service>),
-    /// One slice of either.
+    /// One slice of it.
     ApplySlice(Box<EndpointSlice>),
     /// The export's status.
     ApplyExportStatus(Box<ServiceExport>),
@@ -66,9 +64,9 @@ pub struct Deletion {
 /// The kinds that the operator deletes beside ClusterExports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeletedKind {
-    /// A slice of a derived Service, or of an endpoint's.
+    /// A slice of a derived Service.
     EndpointSlice,
-    /// A derived Service, or an endpoint's.
+    /// A derived Service.
     Service,
     /// A ServiceImport.
     ServiceImport,
@@ -83,7 +81,7 @@ impl Action {
         match self {
             Self::ApplyClusterExport(_) | Self::Withdraw(_) => "ClusterExport",
             Self::ApplyImport(_) => "ServiceImport",
-            Self::ApplyDerived(_) | Self::ApplyEndpoint(_) => "Service",
+            Self::ApplyDerived(_) => "Service",
             Self::ApplySlice(_) => "EndpointSlice",
             Self::ApplyExportStatus(_) => "ServiceExport/status",
             Self::ApplyImportStatus(_) => "ServiceImport/status",

@@ -5,19 +5,28 @@ use k8s_openapi::jiff::Timestamp;
 
 /// A condition as it should be, but for when it became so.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
+pub(super) struct Wanted {
     pub(super) type_: &'static str,
-    pub(super) status: bool,
+    pub(super) status: Status,
     pub(super) reason: String,
     pub(super) message: String,
+}
+
+/// Whether it is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Status {
+    True,
+    False,
+    /// What would tell was asked for, and gave no answer.
+    Unknown,
 }
 
 // === impl Wanted ===
 
 impl Wanted {
-    pub(crate) fn new(
+    pub(super) fn new(
         type_: &'static str,
-        status: bool,
+        status: Status,
         reason: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
@@ -28,15 +37,23 @@ impl Wanted {
             message: message.into(),
         }
     }
+}
 
-    fn status(&self) -> &'static str {
-        if self.status { "True" } else { "False" }
+// === impl Status ===
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
     }
 }
 
 /// The conditions as they are to be written: one that keeps its status keeps the time since when
 /// it has it.
-pub(crate) fn settle(
+pub(super) fn settle(
     observed: &[Condition],
     wanted: &[Wanted],
     generation: Option<i64>,
@@ -44,10 +61,10 @@ pub(crate) fn settle(
 ) -> Vec<Condition> {
     let settled = wanted.iter().map(|wanted| {
         let before = find(observed, wanted.type_);
-        let since = before.filter(|before| before.status == wanted.status());
+        let since = before.filter(|before| before.status == wanted.status.as_str());
         Condition {
             type_: wanted.type_.to_owned(),
-            status: wanted.status().to_owned(),
+            status: wanted.status.as_str().to_owned(),
             reason: wanted.reason.clone(),
             message: wanted.message.clone(),
             observed_generation: generation,
@@ -60,17 +77,19 @@ pub(crate) fn settle(
     settled.collect()
 }
 
-/// Whether all of `desired` are there; those of other types are others'.
-pub(super) fn are_there(observed: &[Condition], desired: &[Condition]) -> bool {
-    desired
-        .iter()
-        .all(|desired| find(observed, &desired.type_) == Some(desired))
+/// Whether all of `desired` are there, and of those that are `passing`, which are there only while
+/// there is a reason, no other. Those of further types are others'.
+pub(super) fn are_there(observed: &[Condition], desired: &[Condition], passing: &str) -> bool {
+    find(observed, passing).is_some() == find(desired, passing).is_some()
+        && desired
+            .iter()
+            .all(|desired| find(observed, &desired.type_) == Some(desired))
 }
 
 /// Whether `desired` says something else than what was there, so that a user should hear of it.
 pub(super) fn is_news(observed: &[Condition], desired: &Wanted) -> bool {
     find(observed, desired.type_).is_none_or(|observed| {
-        observed.status != desired.status()
+        observed.status != desired.status.as_str()
             || observed.reason != desired.reason
             || observed.message != desired.message
     })

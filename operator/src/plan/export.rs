@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use tombolo_catalog::{Import, Invalid, MAX_ENDPOINTS, export_from};
+use tombolo_catalog::{Import, Invalid, export_from};
 use tombolo_crds::mcs::{ServiceExport, ServiceExportSpec, ServiceExportStatus};
-use tombolo_crds::well_known::CLUSTER_LABEL;
+use tombolo_crds::well_known::{CLUSTER_LABEL, IMPORTED_CONDITION};
 use tombolo_crds::{ClusterExport, ClusterExportSpec};
 use tombolo_runtime::events::{Notice, Severity};
 
 use super::action::{Action, Evidence, Withdrawal};
-use super::conditions::{Wanted, are_there, is_news, settle};
+use super::conditions::{Status, Wanted, are_there, is_news, settle};
 use super::view::View;
-use super::{Plan, exports_here, published, slices};
+use super::{Plan, exports_here, import, slices};
 
 /// What there is to export: `None` without a ServiceExport.
 pub(super) fn evaluate(view: &View) -> Option<Result<ClusterExportSpec, Invalid>> {
@@ -27,15 +27,12 @@ pub(super) fn evaluate(view: &View) -> Option<Result<ClusterExportSpec, Invalid>
         .as_deref()
         .filter(|service| !is_leaving(&service.metadata));
     let ready = slices::any_takes_traffic(&view.service_slices);
-    let endpoints = service.map(|service| published::endpoints(view, service));
-    let mut endpoints = endpoints.unwrap_or_default();
-    endpoints.truncate(MAX_ENDPOINTS);
     Some(export_from(
         &view.cluster,
         export,
         service,
         ready,
-        endpoints,
+        Vec::new(),
     ))
 }
 
@@ -65,6 +62,7 @@ pub(super) fn status(
     view: &View,
     exported: Option<&Result<ClusterExportSpec, Invalid>>,
     merged: Option<&Import>,
+    state: &import::State,
     now: Timestamp,
     plan: &mut Plan,
 ) {
@@ -72,17 +70,18 @@ pub(super) fn status(
         return;
     };
     let merged = merged.filter(|import| exports_here(view, import));
-    let wanted = [
+    let mut wanted = vec![
         valid(exported),
         ready(view, exported),
         conflict(merged.filter(|_| exported.is_ok())),
     ];
+    wanted.extend(import::not_imported(state));
     let observed = export
         .status
         .as_ref()
         .map_or(&[][..], |status| &status.conditions);
     let conditions = settle(observed, &wanted, export.metadata.generation, now);
-    if are_there(observed, &conditions) {
+    if are_there(observed, &conditions, IMPORTED_CONDITION) {
         return;
     }
     let news = wanted.iter().filter(|wanted| is_news(observed, wanted));
@@ -98,53 +97,52 @@ pub(super) fn status(
 
 fn valid(exported: &Result<ClusterExportSpec, Invalid>) -> Wanted {
     match exported {
-        Ok(_) => Wanted::new("Valid", true, "Valid", "The Service can be exported"),
-        Err(invalid) => Wanted::new("Valid", false, invalid.reason(), sentence(invalid)),
+        Ok(_) => Wanted::new(
+            "Valid",
+            Status::True,
+            "Valid",
+            "The Service can be exported",
+        ),
+        Err(invalid) => Wanted::new("Valid", Status::False, invalid.reason(), sentence(invalid)),
     }
 }
 
 fn ready(view: &View, exported: &Result<ClusterExportSpec, Invalid>) -> Wanted {
+    let ready = |status, reason, message: &str| Wanted::new("Ready", status, reason, message);
     let stored = own(view);
-    match exported {
-        Ok(wanted) if stored.is_some_and(|stored| is_settled(stored, wanted)) => {
-            let told = told(wanted);
+    match (exported, &view.failure) {
+        (Ok(wanted), _) if stored.is_some_and(|stored| is_settled(stored, wanted)) => {
+            let told = "The other clusters are told of the Service";
             let message = match refused_endpoint(view) {
-                None => told,
+                None => told.to_owned(),
                 Some(address) => format!("{told}. {}", refusal(address)),
             };
-            Wanted::new("Ready", true, "Exported", message)
+            ready(Status::True, "Exported", &message)
         }
-        Ok(_) => {
-            let failure = view.failure.clone().unwrap_or_default();
-            Wanted::new("Ready", false, "Pending", failure)
-        }
-        Err(Invalid::NoService) => {
-            Wanted::new("Ready", false, "Pending", "It waits for the Service")
-        }
-        Err(_) => Wanted::new(
-            "Ready",
-            false,
+        (Ok(_), Some(failure)) => ready(Status::False, "Failed", failure),
+        (Ok(_), None) => ready(Status::False, "Pending", ""),
+        (Err(_), _) if stored.is_some() && view.withdrawal_unconfirmed => ready(
+            Status::Unknown,
+            "Pending",
+            "The API server does not confirm what makes the export invalid: until then the other \
+             clusters are told what they were",
+        ),
+        (Err(Invalid::NoService), _) => ready(Status::False, "Pending", "It waits for the Service"),
+        (Err(_), _) => ready(
+            Status::False,
             "Failed",
             "It is not valid, see the condition Valid",
         ),
     }
 }
 
-fn told(wanted: &ClusterExportSpec) -> String {
-    let told = "The other clusters are told of the Service";
-    match wanted.endpoints.len() {
-        MAX_ENDPOINTS.. => format!("{told}, and of {MAX_ENDPOINTS} endpoints at most"),
-        _ => told.to_owned(),
-    }
-}
-
 fn conflict(merged: Option<&Import>) -> Wanted {
     let Some(import) = merged.filter(|import| !import.conflicts.is_empty()) else {
-        return Wanted::new("Conflict", false, "NoConflicts", "");
+        return Wanted::new("Conflict", Status::False, "NoConflicts", "");
     };
     Wanted::new(
         "Conflict",
-        true,
+        Status::True,
         import.conflicts.reason(),
         import.conflicts.message(),
     )
@@ -152,7 +150,7 @@ fn conflict(merged: Option<&Import>) -> Wanted {
 
 /// What is worth an Event: what a user should mend, and that it is done.
 fn notice(view: &View, condition: &Wanted) -> Option<Notice> {
-    if let ("Ready", true, Some(address)) =
+    if let ("Ready", Status::True, Some(address)) =
         (condition.type_, condition.status, refused_endpoint(view))
     {
         return Some(Notice {
@@ -163,14 +161,16 @@ fn notice(view: &View, condition: &Wanted) -> Option<Notice> {
         });
     }
     let (severity, reason) = match (condition.type_, condition.status) {
-        ("Valid", false) => (Severity::Warning, "InvalidExport"),
-        ("Conflict", true) => (Severity::Warning, "ExportConflict"),
-        ("Ready", true) => (Severity::Normal, "Exported"),
+        ("Valid", Status::False) => (Severity::Warning, "InvalidExport"),
+        ("Conflict", Status::True) => (Severity::Warning, "ExportConflict"),
+        ("Ready", Status::True) => (Severity::Normal, "Exported"),
         _ => return None,
     };
     let note = match condition.status {
-        true if condition.type_ == "Ready" => condition.message.clone(),
-        _ => format!("{}: {}", condition.reason, condition.message),
+        Status::True if condition.type_ == "Ready" => condition.message.clone(),
+        Status::True | Status::False | Status::Unknown => {
+            format!("{}: {}", condition.reason, condition.message)
+        }
     };
     Some(Notice {
         severity,

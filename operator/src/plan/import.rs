@@ -1,22 +1,29 @@
-//! The import in this cluster: ServiceImport, derived Service, EndpointSlices. What is particular
-//! about a headless one is in [`super::headless`].
+//! The import in this cluster: ServiceImport, derived Service, EndpointSlices.
 
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
-use tombolo_catalog::Import;
+use tombolo_catalog::{Import, PortAllotter};
 use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ClusterStatus, ServiceImport, ServiceImportStatus, ServiceImportType};
-use tombolo_crds::well_known::{DERIVED_SERVICE_ANNOTATION, MANAGER, MANAGER_LABEL};
+use tombolo_crds::well_known::{
+    DERIVED_SERVICE_ANNOTATION, IMPORTED_CONDITION, MANAGER, MANAGER_LABEL, STALE_CONDITION,
+};
 use tombolo_runtime::events::{Notice, Severity};
 
 use super::action::{Action, DeletedKind, Deletion};
-use super::conditions::{Wanted, are_there, is_news, settle};
+use super::conditions::{Status, Wanted, are_there, is_news, settle};
 use super::derived::{self, GatewayPorts};
 use super::view::View;
-use super::{Allotted, Plan, headless, ownership, slices};
+use super::{Plan, ownership, slices};
+
+const FOREIGN: &str = "The ServiceImport of this name is not Tombolo's and is left alone: remove \
+                       it, or the exports of its name";
+
+/// The reason that the MCS-API gives to an import of which no family can be used here.
+const FAMILY: &str = "IPFamilyNotSupported";
 
 /// How far an import has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +32,7 @@ pub(super) enum State {
     Absent,
     /// The ServiceImport is somebody else's: it is left alone, and so is its status.
     Foreign,
-    /// It has a clusterset IP, or its endpoints have addresses.
+    /// It has a clusterset IP.
     Ready,
     /// Something is in the way; what an Event calls it, and what people are told.
     Blocked(&'static str, String),
@@ -33,28 +40,18 @@ pub(super) enum State {
     Pending,
 }
 
-// === impl State ===
-
-impl State {
-    /// An object is where one of ours should be.
-    pub(super) fn name_taken(foreign: &str) -> Self {
-        let message = format!("{foreign} is not Tombolo's: remove it");
-        Self::Blocked("NameTaken", message)
-    }
-}
-
 pub(super) fn plan(
     view: &View,
     import: &Import,
     exports: &[&ClusterExportSpec],
-    allotted: &mut Allotted,
+    ports: &mut PortAllotter,
     now: Instant,
     plan: &mut Plan,
 ) -> State {
     if let Some(found) = view.import.as_deref() {
         if !ownership::is_ours(&found.metadata) {
-            headless::release(view, allotted, now);
-            plan.actions.extend(removal_of_services(view));
+            ports.retain(&view.name, &[], now);
+            plan.actions.extend(removal_of_derived(view));
             plan.notices
                 .push((reference(view, found), foreign_import()));
             return State::Foreign;
@@ -64,18 +61,20 @@ pub(super) fn plan(
         }
     }
     if import.type_ == ServiceImportType::Headless {
+        ports.retain(&view.name, &[], now);
         plan.actions
             .extend(apply_import(view, import, Addresses::None));
         plan.actions.extend(removal_of_derived(view));
-        return headless::plan(view, import, exports, allotted, now, plan);
+        return headless();
     }
-    plan.actions.extend(headless::removal(view));
-    headless::release_addresses(view, allotted, now);
-    let gateway_ports = GatewayPorts::allot(import, &mut allotted.ports, now);
+    let gateway_ports = GatewayPorts::allot(import, ports, now);
     if let Some(foreign) = derived::foreign(view) {
         plan.actions
             .extend(apply_import(view, import, Addresses::None));
-        return State::name_taken(&foreign);
+        return State::Blocked(
+            "NameTaken",
+            format!("{foreign} is not Tombolo's: remove it"),
+        );
     }
     let exhausted = gateway_ports.exhausted();
     if let Some(message) = &exhausted
@@ -94,7 +93,7 @@ pub(super) fn plan(
 
 /// Everything of ours that is there, in the order in which it is to go.
 pub(super) fn removal(view: &View) -> Vec<Action> {
-    let mut actions = removal_of_services(view);
+    let mut actions = removal_of_derived(view);
     let import = view
         .import
         .as_deref()
@@ -113,12 +112,14 @@ pub(super) fn status(view: &View, import: &Import, state: &State, now: Timestamp
     else {
         return;
     };
+    let ready = |status, reason, message: &str| Wanted::new("Ready", status, reason, message);
     let wanted = match (state, &view.failure) {
         (State::Absent | State::Foreign, _) => return,
-        (_, Some(failure)) => Wanted::new("Ready", false, "Pending", failure),
-        (State::Pending, None) => Wanted::new("Ready", false, "Pending", ""),
-        (State::Blocked(_, message), None) => Wanted::new("Ready", false, "Pending", message),
-        (State::Ready, None) => Wanted::new("Ready", true, "Ready", ready(import)),
+        (_, Some(failure)) => ready(Status::False, "Pending", failure),
+        (State::Pending, None) => ready(Status::False, "Pending", ""),
+        (State::Blocked(FAMILY, message), None) => ready(Status::False, FAMILY, message),
+        (State::Blocked(_, message), None) => ready(Status::False, "Pending", message),
+        (State::Ready, None) => ready(Status::True, "Ready", "It has a clusterset IP"),
     };
     let observed = found.status.clone().unwrap_or_default();
     if let State::Blocked(reason, message) = state
@@ -134,16 +135,18 @@ pub(super) fn status(view: &View, import: &Import, state: &State, now: Timestamp
         plan.notices.push((reference(view, found), notice));
     }
     let generation = found.metadata.generation;
+    let stale = stale(view, import);
+    let wanted: Vec<Wanted> = [Some(wanted), stale].into_iter().flatten().collect();
     let desired = ServiceImportStatus {
         clusters: clusters(import),
-        conditions: settle(&observed.conditions, &[wanted], generation, now),
-        endpoint_slice_objects: Some("Present".to_owned()),
+        conditions: settle(&observed.conditions, &wanted, generation, now),
+        endpoint_slice_objects: Some(slice_objects(import).to_owned()),
     };
     let mut found_clusters = observed.clusters;
     found_clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));
     if found_clusters == desired.clusters
         && observed.endpoint_slice_objects == desired.endpoint_slice_objects
-        && are_there(&observed.conditions, &desired.conditions)
+        && are_there(&observed.conditions, &desired.conditions, STALE_CONDITION)
     {
         return;
     }
@@ -152,6 +155,20 @@ pub(super) fn status(view: &View, import: &Import, state: &State, now: Timestamp
     applied.status = Some(desired);
     plan.actions
         .push(Action::ApplyImportStatus(Box::new(applied)));
+}
+
+/// What is said only while a cluster that exports it is away: its export stands, but may be old.
+fn stale(view: &View, import: &Import) -> Option<Wanted> {
+    let away = view
+        .stale
+        .iter()
+        .filter(|(cluster, _)| import.clusters.contains(cluster));
+    let messages: Vec<String> = away
+        .map(|(cluster, message)| format!("{cluster}: {message}"))
+        .collect();
+    let message = messages.join("; ");
+    (!messages.is_empty())
+        .then(|| Wanted::new(STALE_CONDITION, Status::True, "Unreachable", message))
 }
 
 /// What `applied` of the import is already there.
@@ -178,8 +195,12 @@ fn carry_out(
         plan.actions.extend(slices.actions);
     }
     match slices.foreign {
-        Some(foreign) => State::name_taken(&foreign),
-        None => State::Ready,
+        Some(foreign) => State::Blocked(
+            "NameTaken",
+            format!("{foreign} is not Tombolo's: remove it"),
+        ),
+        None => slices::unusable_families(view, import, &ip_families(derived))
+            .map_or(State::Ready, |message| State::Blocked(FAMILY, message)),
     }
 }
 
@@ -230,8 +251,7 @@ fn apply_import(view: &View, import: &Import, addresses: Addresses<'_>) -> Optio
     (!is_settled).then(|| Action::ApplyImport(Box::new(desired)))
 }
 
-/// The Services of the import, and their slices.
-fn removal_of_services(view: &View) -> Vec<Action> {
+fn removal_of_derived(view: &View) -> Vec<Action> {
     if view.failure.is_some() {
         return Vec::new();
     }
@@ -240,19 +260,11 @@ fn removal_of_services(view: &View) -> Vec<Action> {
         .iter()
         .filter(|slice| ownership::is_our_slice(slice));
     let slices = slices.filter_map(|slice| delete(DeletedKind::EndpointSlice, &slice.metadata));
-    slices
-        .chain(removal_of_derived(view))
-        .chain(headless::removal(view))
-        .collect()
-}
-
-/// The derived Service alone.
-fn removal_of_derived(view: &View) -> Option<Action> {
     let derived = view.derived.as_deref();
     let derived = derived.filter(|derived| ownership::is_derived_of(derived, &view.name));
-    derived
-        .filter(|_| view.failure.is_none())
-        .and_then(|derived| delete(DeletedKind::Service, &derived.metadata))
+    slices
+        .chain(derived.and_then(|d| delete(DeletedKind::Service, &d.metadata)))
+        .collect()
 }
 
 /// Deletes an object unless it is being deleted.
@@ -271,19 +283,28 @@ pub(super) fn delete(kind: DeletedKind, metadata: &ObjectMeta) -> Option<Action>
     }))
 }
 
+fn headless() -> State {
+    let message = "Headless services of other clusters are not imported by this version";
+    State::Blocked("HeadlessNotSupported", message.to_owned())
+}
+
+/// What the ServiceExport of this cluster says while the import cannot be had here: a
+/// ServiceImport of somebody else is left alone, so it cannot say so itself.
+pub(super) fn not_imported(state: &State) -> Option<Wanted> {
+    let is_foreign = *state == State::Foreign;
+    is_foreign.then(|| Wanted::new(IMPORTED_CONDITION, Status::False, "NameTaken", FOREIGN))
+}
+
 fn foreign_import() -> Notice {
     Notice {
         severity: Severity::Warning,
         reason: "NameTaken",
         action: "Import",
-        note:
-            "This ServiceImport is not Tombolo's and is left alone: remove it, or the exports of \
-               its name"
-                .to_owned(),
+        note: FOREIGN.to_owned(),
     }
 }
 
-pub(super) fn owner(view: &View) -> Option<OwnerReference> {
+fn owner(view: &View) -> Option<OwnerReference> {
     Some(OwnerReference {
         api_version: view.mcs.api_version().to_owned(),
         kind: "ServiceImport".to_owned(),
@@ -305,7 +326,7 @@ fn reference(view: &View, import: &ServiceImport) -> ObjectReference {
     }
 }
 
-pub(super) fn cluster_ips(service: &Service) -> Vec<String> {
+fn cluster_ips(service: &Service) -> Vec<String> {
     let ips = service
         .spec
         .as_ref()
@@ -333,9 +354,9 @@ fn clusters(import: &Import) -> Vec<ClusterStatus> {
         .collect()
 }
 
-fn ready(import: &Import) -> &'static str {
+fn slice_objects(import: &Import) -> &'static str {
     match import.type_ {
-        ServiceImportType::ClusterSetIP => "It has a clusterset IP",
-        ServiceImportType::Headless => "Its endpoints have addresses",
+        ServiceImportType::ClusterSetIP => "Present",
+        ServiceImportType::Headless => "Absent",
     }
 }

@@ -5,7 +5,7 @@
 //! listen on the import's gateway ports. kube-proxy merges equal addresses and ports of several
 //! slices in no certain order, so a gateway's endpoint is the same in each of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use data_encoding::BASE32HEX_NOPAD;
@@ -25,9 +25,9 @@ use super::derived::{self, GatewayPorts};
 use super::view::View;
 use super::{import, ownership};
 
-pub(super) mod gateways;
+mod gateways;
 mod hints;
-pub(super) mod local;
+mod local;
 
 pub(super) struct Slices {
     pub(super) actions: Vec<Action>,
@@ -51,14 +51,6 @@ pub(super) fn any_takes_traffic(slices: &[Arc<EndpointSlice>]) -> bool {
     })
 }
 
-/// Whether an endpoint takes new connections.
-pub(super) fn is_ready(endpoint: &Endpoint) -> bool {
-    let conditions = endpoint.conditions.as_ref();
-    conditions
-        .and_then(|conditions| conditions.ready)
-        .unwrap_or(true)
-}
-
 pub(super) fn plan(
     view: &View,
     import: &Import,
@@ -79,7 +71,7 @@ pub(super) fn plan(
         .filter(|export| import.clusters.contains(&export.cluster))
     {
         if *export.cluster == *view.cluster {
-            parts.extend(own_parts(view, import, ports, derived));
+            parts.extend(local::parts(view, import, ports));
         } else if export.ready {
             parts.extend(gateways::parts(
                 view,
@@ -92,45 +84,58 @@ pub(super) fn plan(
     }
     parts.retain(|part| families.contains(&part.address_type.as_str()));
     hints::set(import, &view.cluster, &mut parts);
-    let derived = derived::name(view);
-    let desired = parts.into_iter().map(|part| {
-        let mut slice = slice(view, owner, part);
-        let labels = slice.metadata.labels.get_or_insert_default();
-        labels.insert(KUBE_SERVICE_NAME_LABEL.to_owned(), derived.clone());
-        slice
-    });
-    compare(&view.slices, desired.collect())
+    let desired: Vec<_> = parts
+        .into_iter()
+        .map(|part| slice(view, owner, part))
+        .collect();
+    compare(view, desired)
 }
 
-/// This cluster's own pods; or the gateways before them, where these split all traffic. While no
-/// gateway listens, the pods are better than nothing; and what is to stay on the node, stays.
-fn own_parts(view: &View, import: &Import, ports: &GatewayPorts, derived: &Service) -> Vec<Part> {
-    let stays_on_node = import.internal_traffic_policy.as_deref() == Some("Local");
-    if view.exact && !stays_on_node && any_takes_traffic(&view.service_slices) {
-        let parts = gateways::parts(view, import, ports, derived, &view.cluster);
-        if !parts.is_empty() {
-            return parts;
-        }
-    }
-    let names: Vec<_> = ports.iter().map(|(name, place, _)| (name, place)).collect();
-    local::parts(view, import, &names)
+/// Why nothing of an import can be reached by addresses of these `families`: there are endpoints,
+/// but of other families only.
+pub(super) fn unusable_families(
+    view: &View,
+    import: &Import,
+    families: &[String],
+) -> Option<String> {
+    let exports_here = super::exports_here(view, import);
+    let own = view
+        .service_slices
+        .iter()
+        .filter(|slice| exports_here && is_of_addresses(slice) && !slice.endpoints.is_empty())
+        .map(|slice| slice.address_type.as_str());
+    let has_peers = import.clusters.len() > usize::from(exports_here);
+    let gateways = view.gateways.iter().filter(|_| has_peers);
+    let gateways = gateways.flat_map(|replica| &replica.addresses);
+    let found: BTreeSet<&str> = own
+        .chain(gateways.map(|address| gateways::family(*address)))
+        .collect();
+    let is_usable = found.is_empty() || families.iter().any(|f| found.contains(f.as_str()));
+    (!is_usable).then(|| {
+        let found: Vec<&str> = found.into_iter().collect();
+        format!(
+            "Its clusterset IPs are {}, and what is behind them has {} only",
+            families.join(", "),
+            found.join(", ")
+        )
+    })
 }
 
 /// What is particular about one slice.
-pub(super) struct Part {
-    pub(super) cluster: String,
+struct Part {
+    cluster: String,
     /// What tells it from other slices of the same cluster.
-    pub(super) suffix: String,
-    pub(super) address_type: String,
-    pub(super) endpoints: Vec<Endpoint>,
-    pub(super) ports: Vec<EndpointPort>,
+    suffix: String,
+    address_type: String,
+    endpoints: Vec<Endpoint>,
+    ports: Vec<EndpointPort>,
 }
 
-/// A slice of the import, but of no Service: kube-proxy passes it by.
-pub(super) fn slice(view: &View, owner: &OwnerReference, part: Part) -> EndpointSlice {
+fn slice(view: &View, owner: &OwnerReference, part: Part) -> EndpointSlice {
     let derived = derived::name(view);
     let labels = [
-        (SERVICE_NAME_LABEL, view.name.name.as_str()),
+        (KUBE_SERVICE_NAME_LABEL, derived.as_str()),
+        (SERVICE_NAME_LABEL, &view.name.name),
         (SOURCE_CLUSTER_LABEL, &part.cluster),
         (MANAGED_BY_LABEL, SLICE_MANAGER),
         (MANAGER_LABEL, MANAGER),
@@ -150,12 +155,7 @@ pub(super) fn slice(view: &View, owner: &OwnerReference, part: Part) -> Endpoint
     }
 }
 
-/// What is to be done that there are the `desired` slices, and no others of ours.
-pub(super) fn compare(all: &[Arc<EndpointSlice>], desired: Vec<EndpointSlice>) -> Slices {
-    let by_name: BTreeMap<_, _> = all
-        .iter()
-        .map(|slice| (slice.metadata.name.as_deref(), slice))
-        .collect();
+fn compare(view: &View, desired: Vec<EndpointSlice>) -> Slices {
     let names: BTreeSet<_> = desired
         .iter()
         .map(|slice| slice.metadata.name.clone())
@@ -165,7 +165,11 @@ pub(super) fn compare(all: &[Arc<EndpointSlice>], desired: Vec<EndpointSlice>) -
         foreign: None,
     };
     for slice in desired {
-        match by_name.get(&slice.metadata.name.as_deref()) {
+        let mut found = view
+            .slices
+            .iter()
+            .filter(|s| s.metadata.name == slice.metadata.name);
+        match found.next() {
             Some(found) if !ownership::is_our_slice(found) => {
                 let name = found.metadata.name.as_deref().unwrap_or_default();
                 slices.foreign = Some(format!("EndpointSlice {name}"));
@@ -174,7 +178,10 @@ pub(super) fn compare(all: &[Arc<EndpointSlice>], desired: Vec<EndpointSlice>) -
             Some(_) | None => slices.actions.push(Action::ApplySlice(Box::new(slice))),
         }
     }
-    let ours = all.iter().filter(|slice| ownership::is_our_slice(slice));
+    let ours = view
+        .slices
+        .iter()
+        .filter(|slice| ownership::is_our_slice(slice));
     let gone = ours.filter(|slice| !names.contains(&slice.metadata.name));
     slices.actions.extend(
         gone.filter_map(|slice| import::delete(DeletedKind::EndpointSlice, &slice.metadata)),
@@ -196,12 +203,12 @@ fn is_settled(found: &EndpointSlice, desired: &EndpointSlice) -> bool {
             .all(|owner| ownership::has_owner(&found.metadata, owner))
 }
 
-pub(super) fn is_of_addresses(slice: &EndpointSlice) -> bool {
+fn is_of_addresses(slice: &EndpointSlice) -> bool {
     matches!(slice.address_type.as_str(), "IPv4" | "IPv6")
 }
 
 /// A port as the API stores it: nothing is left for it to fill in.
-pub(super) fn endpoint_port(
+fn endpoint_port(
     name: Option<&str>,
     import: &Import,
     place: usize,

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Service;
@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use tombolo_catalog::{PortKey, ServiceName};
 use tombolo_crds::ClusterExport;
-use tombolo_crds::mcs::ServiceExport;
+use tombolo_crds::mcs::{ServiceExport, ServiceImport, ServiceImportType};
 use tombolo_crds::well_known::{
     DERIVED_SERVICE_ANNOTATION, FIRST_IMPORT_PORT, IMPORT_LABEL, LAST_IMPORT_PORT, MANAGER,
     MANAGER_LABEL,
@@ -18,10 +18,8 @@ use crate::gateways::Change;
 
 mod families;
 mod gateways;
-mod headless;
 mod hints;
 mod properties;
-mod traffic;
 mod world;
 
 use world::{
@@ -158,7 +156,7 @@ fn unexport_removes_everything_in_order() {
             "-ServiceImport"
         ]
     );
-    assert_eq!(world.allotted.ports.len(), 0);
+    assert_eq!(world.ports.len(), 0);
 }
 
 #[test]
@@ -173,6 +171,24 @@ fn what_the_api_server_does_not_confirm_is_not_withdrawn() {
 
     assert!(world.own_export().is_some());
     assert_eq!(world.import().unwrap().spec.ips, [CLUSTER_IP]);
+}
+
+#[test]
+fn what_nobody_confirms_is_unknown() {
+    let mut world = exporting();
+    world.settle();
+    world.confirms = false;
+
+    world.remove::<Service>("demo", "web");
+    world.settle();
+
+    assert_eq!(world.export_condition("Valid"), told("False", "NoService"));
+    assert_eq!(world.export_condition("Ready"), told("Unknown", "Pending"));
+    assert!(world.own_export().is_some());
+
+    world.confirms = true;
+    world.settle();
+    assert_eq!(world.export_condition("Ready"), told("False", "Pending"));
 }
 
 #[test]
@@ -382,6 +398,13 @@ fn a_foreign_import_is_left_alone_and_an_event_says_so() {
     assert_eq!(written, ["ClusterExport", "ServiceExport/status"]);
     assert!(world.notices.contains(&"NameTaken"));
     assert_eq!(world.import().unwrap().spec, foreign_import().spec);
+    let imported = "tombolo.io/Imported";
+    assert_eq!(world.export_condition(imported), told("False", "NameTaken"));
+    assert_eq!(world.settle(), [] as [&str; 0]);
+
+    world.remove::<ServiceImport>("demo", "web");
+    world.settle();
+    assert_eq!(world.export_condition("Ready"), told("True", "Exported"));
 }
 
 #[test]
@@ -491,7 +514,6 @@ fn running_out_of_gateway_ports_is_a_condition() {
     assert!(world.notices.contains(&"GatewayPortsExhausted"));
 
     world
-        .allotted
         .ports
         .retain(&ServiceName::new("hog", "hog"), &[], Instant::now());
     world.settle();
@@ -525,6 +547,81 @@ fn a_refused_write_is_told_and_tried_again() {
     world.settle();
 
     assert_eq!(world.import_condition("Ready"), told("True", "Ready"));
+}
+
+#[test]
+fn an_export_that_is_refused_has_failed() {
+    let mut world = exporting();
+    world.refuse = Some("ClusterExport");
+
+    world.settle();
+
+    assert_eq!(world.export_condition("Valid"), told("True", "Valid"));
+    assert_eq!(world.export_condition("Ready"), told("False", "Failed"));
+    world.refuse = None;
+    world.settle();
+    assert_eq!(world.export_condition("Ready"), told("True", "Exported"));
+}
+
+#[test]
+fn an_import_of_which_no_family_can_be_used_says_so() {
+    let mut world = World::new();
+    world.put(copy("west", &[("http", 80)]));
+    world
+        .index
+        .set_gateways([gateway("fd00::1", &["west"])], &BTreeSet::new());
+
+    world.settle();
+
+    let expected = told("False", "IPFamilyNotSupported");
+    assert_eq!(world.import_condition("Ready"), expected);
+    let mut both = gateway("fd00::1", &["west"]);
+    both.addresses.extend(gateway("10.1.0.1", &[]).addresses);
+    world.index.set_gateways([both], &BTreeSet::new());
+    world.settle();
+    assert_eq!(world.import_condition("Ready"), told("True", "Ready"));
+}
+
+#[test]
+fn an_import_of_a_cluster_that_is_not_reached_says_so_while_it_is() {
+    let mut world = exporting();
+    world.put(copy("west", &[("http", 80)]));
+    world.settle();
+    let spec = world.import().unwrap().spec.clone();
+    let away = |cluster: &str| BTreeMap::from([(cluster.to_owned(), "no link".to_owned())]);
+
+    world.index.set_stale(away("north"));
+    assert_eq!(world.settle(), [] as [&str; 0], "north exports nothing");
+    world.index.set_stale(away("west"));
+    assert_eq!(world.settle(), ["ServiceImport/status"]);
+
+    let stale = "tombolo.io/Stale";
+    assert_eq!(world.import_condition(stale), told("True", "Unreachable"));
+    assert_eq!(world.import_condition("Ready"), told("True", "Ready"));
+    assert_eq!(world.import().unwrap().spec, spec);
+
+    world.index.set_stale(BTreeMap::new());
+    assert_eq!(world.settle(), ["ServiceImport/status"]);
+    assert_eq!(world.import_condition(stale), None);
+}
+
+#[test]
+fn a_headless_import_has_neither_addresses_nor_a_derived_service() {
+    let mut world = exporting();
+    world.settle();
+    let mut headless = service(&[("http", 80)]);
+    headless.spec.as_mut().unwrap().cluster_ip = Some("None".to_owned());
+
+    world.put(headless);
+    world.settle();
+
+    let import = world.import().unwrap();
+    assert_eq!(import.spec.type_, ServiceImportType::Headless);
+    assert!(import.spec.ips.is_empty());
+    assert!(world.view().derived.is_none() && world.view().slices.is_empty());
+    assert_eq!(world.import_condition("Ready"), told("False", "Pending"));
+    let status = import.status.clone().unwrap();
+    assert_eq!(status.endpoint_slice_objects.as_deref(), Some("Absent"));
 }
 
 #[test]
@@ -578,7 +675,7 @@ fn exhaust(world: &mut World) {
             protocol: "TCP".to_owned(),
             port,
         };
-        if world.allotted.ports.allot(&key, Instant::now()).is_err() {
+        if world.ports.allot(&key, Instant::now()).is_err() {
             return;
         }
     }

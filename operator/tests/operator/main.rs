@@ -10,17 +10,22 @@
     clippy::print_stdout,
     reason = "the lints' exceptions for tests do not reach what tests have in common"
 )]
+#![allow(dead_code, reason = "of the harness each test program uses a part")]
 
+#[path = "../harness/api_server.rs"]
 mod api_server;
 mod crds;
 mod exports;
 mod gateways;
-mod headless;
 mod imports;
 mod leadership;
+#[path = "../harness/process.rs"]
 mod process;
+#[path = "../harness/program.rs"]
 mod program;
 mod rights;
+mod scale;
+#[path = "../harness/scene.rs"]
 mod scene;
 mod trust;
 mod uninstall;

@@ -56,6 +56,7 @@ pub(crate) struct Request {
     pub(crate) verb: String,
     pub(crate) resource: String,
     pub(crate) namespace: String,
+    pub(crate) name: String,
     pub(crate) code: u64,
 }
 
@@ -112,10 +113,6 @@ impl Etcd {
 
 impl Cluster {
     pub(crate) fn start() -> Self {
-        Self::with_service_range("10.96.0.0/16")
-    }
-
-    pub(crate) fn with_service_range(range: &str) -> Self {
         let dir = tempfile::tempdir().unwrap().keep();
         let file = |name: &str, content: &str| {
             let path = dir.join(name);
@@ -143,7 +140,7 @@ impl Cluster {
             format!("--cert-dir={}", dir.display()),
             format!("--token-auth-file={tokens}"),
             "--authorization-mode=RBAC".to_owned(),
-            format!("--service-cluster-ip-range={range}"),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             format!("--service-account-key-file={public_key}"),
             format!("--service-account-signing-key-file={key}"),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
@@ -160,12 +157,7 @@ impl Cluster {
 
     /// A client that may do everything, once the API server is of use.
     pub(crate) async fn admin(&self) -> Client {
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(
-            serde_json::from_value(self.kubeconfig(None)).unwrap(),
-            &options,
-        );
-        let client = tombolo_runtime::client::client(config.await.unwrap()).unwrap();
+        let client = self.client().await;
         // Services come last: for a moment each is refused because "the range is full".
         let services: Api<Service> = Api::namespaced(client.clone(), "default");
         let probe = serde_json::from_value(json!({
@@ -183,6 +175,16 @@ impl Cluster {
         let params = DeleteParams::default();
         services.delete("probe", &params).await.unwrap();
         client
+    }
+
+    /// A client that may do everything. Each test has its own, as each has a runtime.
+    pub(crate) async fn client(&self) -> Client {
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(
+            serde_json::from_value(self.kubeconfig(None)).unwrap(),
+            &options,
+        );
+        tombolo_runtime::client::client(config.await.unwrap()).unwrap()
     }
 
     /// Writes a kubeconfig with which a program is `user`.
@@ -208,16 +210,21 @@ impl Cluster {
             .collect()
     }
 
-    /// What the operators wrote, but for what runs on its own: Leases, Events.
+    /// What the programs wrote, but for what runs on its own: Leases, Events.
     pub(crate) fn writes(&self) -> Vec<String> {
-        let requests = self.requests().into_iter();
-        let writes = requests.filter(|request| {
-            request.user.starts_with("system:serviceaccount:")
-                && ["create", "update", "patch", "delete"].contains(&request.verb.as_str())
-                && !["leases", "events"].contains(&request.resource.as_str())
-        });
+        let writes = self.requests().into_iter().filter(Request::is_write);
         writes
             .map(|r| format!("{} {} {}", r.verb, r.namespace, r.resource))
+            .collect()
+    }
+
+    /// What they wrote for the services of one namespace: resources, in order.
+    pub(crate) fn writes_for(&self, namespace: &str) -> Vec<String> {
+        let copies = format!(".{namespace}.");
+        let writes = self.requests().into_iter().filter(Request::is_write);
+        writes
+            .filter(|r| r.namespace == namespace || r.name.contains(&copies))
+            .map(|r| r.resource)
             .collect()
     }
 
@@ -236,6 +243,12 @@ impl Cluster {
 }
 
 impl Request {
+    fn is_write(&self) -> bool {
+        self.user.starts_with("system:serviceaccount:")
+            && ["create", "update", "patch", "delete"].contains(&self.verb.as_str())
+            && !["leases", "events"].contains(&self.resource.as_str())
+    }
+
     fn read(event: Value) -> Self {
         let text = |path: &str| {
             event
@@ -259,6 +272,7 @@ impl Request {
             verb: text("/verb"),
             resource,
             namespace: text("/objectRef/namespace"),
+            name: text("/objectRef/name"),
             code: event
                 .pointer("/responseStatus/code")
                 .and_then(Value::as_u64)

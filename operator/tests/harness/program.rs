@@ -76,6 +76,10 @@ impl Operator {
         self.process.kill();
     }
 
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.process.resident_kib()
+    }
+
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }
@@ -113,7 +117,7 @@ pub(crate) async fn prepare(client: &Client, pods: &[&str]) {
 
 /// The objects of a template that has no logic but labels and the namespace, which is all that the
 /// chart's RBAC needs: an operator that asks for more than it is given fails here.
-fn chart_objects(template: &str, pods: &[&str]) -> Vec<DynamicObject> {
+pub(crate) fn chart_objects(template: &str, pods: &[&str]) -> Vec<DynamicObject> {
     let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/helm/tombolo/templates");
     let text = fs::read_to_string(templates.join(template)).unwrap();
     let subjects: Vec<String> = pods
