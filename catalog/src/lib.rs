@@ -6,6 +6,8 @@
 //!
 //! PortAllotter   which gateway port belongs to which port of which import
 //! Withdrawals    which of a peer's withdrawals may be believed at once
+//! Policies       which TrafficPolicy counts for which import
+//! Headcounts     how many endpoints a service has, by place
 //! ```
 //!
 //! Everything here is pure: no I/O, no async, and time is an argument. Two clusters that hold the
@@ -15,9 +17,11 @@ mod allotment;
 mod derived;
 mod endpoint;
 mod export;
+mod headcount;
 mod merge;
 mod service_name;
 mod syntax;
+pub mod traffic;
 mod validate;
 mod withdrawals;
 
@@ -25,8 +29,10 @@ pub use allotment::{DoubleClaim, Exhausted, PortAllotter, PortClaim, PortKey, Re
 pub use derived::derived_service_name;
 pub use endpoint::{EndpointName, endpoint_id};
 pub use export::{Invalid, export_from};
+pub use headcount::{Headcount, Headcounts, Place};
 pub use merge::{Conflict, ConflictReason, Conflicts, Import, ImportPort, merge};
 pub use service_name::ServiceName;
 pub use syntax::{is_dns_label, is_dns_subdomain, is_label_value, is_qualified_name};
+pub use traffic::{Policies, PolicyVerdict, TrafficRules};
 pub use validate::{MAX_ENDPOINTS, MAX_METADATA_BYTES, MAX_PORTS, Malformed, validate};
 pub use withdrawals::{HELD_ABOVE, Held, Verdict, WINDOW, Withdrawals};

@@ -8,7 +8,7 @@ use kube_core::crd::merge_crds;
 
 use crate::about::ClusterProperty;
 use crate::mcs::{self, v1alpha1};
-use crate::{ClusterExport, Peer};
+use crate::{ClusterExport, Peer, TrafficPolicy};
 
 /// All CRDs that Tombolo needs. Those of the MCS-API and the About API may be in a cluster already;
 /// ask [`crate::install::decide`] before writing any.
@@ -20,6 +20,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         finished(ClusterProperty::crd()),
         finished(Peer::crd()),
         finished(ClusterExport::crd()),
+        finished(TrafficPolicy::crd()),
     ]
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! mcs    ServiceExport ──► (operator) ──► ServiceImport      multicluster.x-k8s.io
 //! about  ClusterProperty                                     about.k8s.io
-//! peer, cluster_export                                       tombolo.io
+//! peer, cluster_export, traffic_policy                       tombolo.io
 //! ```
 //!
 //! [`all`] is the list of CRDs and `yaml/` is generated from it; [`install`] decides whether one may
@@ -19,8 +19,10 @@ pub mod install;
 pub mod mcs;
 pub mod peer;
 mod schema;
+pub mod traffic_policy;
 pub mod well_known;
 
 pub use cluster_export::{ClusterExport, ClusterExportSpec, ExportedEndpoint};
 pub use definitions::{all, yaml_file};
 pub use peer::{Peer, PeerSpec, PeerStatus};
+pub use traffic_policy::{TrafficPolicy, TrafficPolicySpec, TrafficPolicyStatus};

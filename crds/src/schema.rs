@@ -110,3 +110,25 @@ pub(crate) fn ca_bundle(_: &mut SchemaGenerator) -> Schema {
         }],
     })
 }
+
+/// A number of endpoints, or a percentage of them.
+pub(crate) fn healthy_floor(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "x-kubernetes-validations": [{
+            "rule": "type(self) == int ? self >= 1 : self.matches('^([1-9][0-9]?|100)%$')",
+            "message": "must be a number of endpoints from 1 on, or a percentage from 1% to 100%",
+        }],
+    })
+}
+
+/// Labels that a pod has to have. Whether they can be labels is told in a condition: a rule for
+/// keys, whose length no schema bounds, would cost the API server too much.
+pub(crate) fn label_map(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 8,
+        "additionalProperties": {"type": "string", "maxLength": 63},
+    })
+}

@@ -50,6 +50,44 @@ spec:
     )
 }
 
+/// A StatefulSet of the same HTTP servers, and its headless Service on their own port.
+#[must_use]
+pub fn stateful(name: &str, replicas: usize, toolbox: &str) -> String {
+    format!(
+        "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {{name: {name}}}
+spec:
+  serviceName: {name}
+  replicas: {replicas}
+  podManagementPolicy: Parallel
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - name: hello
+          image: {toolbox}
+          imagePullPolicy: IfNotPresent
+          args: [netexec, --http-port=8080, --udp-port=8081]
+          ports: [{{name: web, containerPort: 8080}}]
+          readinessProbe:
+            httpGet: {{path: /hostname, port: 8080}}
+            periodSeconds: 1
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  clusterIP: None
+  selector: {{app: {name}}}
+  ports: [{{name: http, port: 80, targetPort: web}}]
+"
+    )
+}
+
 /// A TCP server: what comes in on 9000 goes back; 9001 answers with the SHA-256 of all that came
 /// until the client's end of stream; 9002 sends a random blob of [`BLOB`] bytes, whose SHA-256 is
 /// in the pod's `/tmp/sum`.

@@ -19,10 +19,13 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tombolo_catalog::ServiceName;
 use tombolo_crds::ClusterExportSpec;
+use tombolo_crds::mcs::ServiceImportType;
 
 use crate::affinity::{self, Client};
 use crate::pods::Pods;
 use crate::service::{Protocol, port_number};
+
+mod single;
 
 /// How many endpoints are tried for one connection.
 pub const ATTEMPTS: usize = 3;
@@ -36,6 +39,9 @@ pub struct Slice {
     pub ports: Vec<SlicePort>,
     /// Addresses of its ready endpoints in canonical form.
     pub ready: Vec<IpAddr>,
+    /// The hostnames that endpoints were given, by such an address.
+    #[serde(default)]
+    pub hostnames: BTreeMap<IpAddr, String>,
     /// Addresses of those that are about to end but still serve, in canonical form.
     #[serde(default)]
     pub terminating: Vec<IpAddr>,
@@ -90,6 +96,8 @@ pub struct Endpoints {
 struct Target {
     addresses: Vec<SocketAddr>,
     affinity: bool,
+    /// Of a headless service only.
+    by_id: single::ById,
     // Outlives the snapshot, or the first endpoint would be first after each change.
     cursor: Arc<AtomicUsize>,
 }
@@ -170,8 +178,15 @@ impl Endpoints {
                     .unwrap_or_default();
                 let addresses = taking_traffic(slices, protocol, name, number);
                 let addresses = in_first_family(addresses, &export.ip_families);
+                let by_id = match export.type_ {
+                    ServiceImportType::ClusterSetIP => single::ById::new(),
+                    ServiceImportType::Headless => {
+                        single::by_id(slices, protocol, name, number, &export.ip_families)
+                    }
+                };
                 let target = Target {
                     addresses,
+                    by_id,
                     affinity: *affinity,
                     cursor,
                 };
@@ -228,6 +243,34 @@ impl Endpoints {
             Some((service.clone(), refused.min()?))
         });
         refused.collect()
+    }
+
+    /// The addresses of one ready endpoint of a headless service that may be dialled: more than one
+    /// if there are several pods of its hostname.
+    ///
+    /// # Errors
+    /// If there is none, why.
+    pub fn pick_single(
+        &self,
+        service: &ServiceName,
+        protocol: Protocol,
+        port: u16,
+        id: &str,
+    ) -> Result<Vec<SocketAddr>, NoEndpoint> {
+        let ports = self.services.get(service).ok_or(NoEndpoint::NotExported)?;
+        let target = ports
+            .get(&(protocol, port))
+            .ok_or(NoEndpoint::PortNotExported)?;
+        let addresses = target.by_id.get(id).ok_or(NoEndpoint::NoReadyEndpoint)?;
+        let permitted = addresses.iter().copied().filter(|address| {
+            self.guard
+                .permits(&service.namespace, address.ip(), &self.pods)
+        });
+        let picked: Vec<_> = permitted.take(ATTEMPTS).collect();
+        if picked.is_empty() {
+            return Err(NoEndpoint::EndpointRefused);
+        }
+        Ok(picked)
     }
 
     /// The pods of the same moment.

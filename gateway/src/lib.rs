@@ -17,6 +17,7 @@
 pub mod absence;
 pub mod affinity;
 mod args;
+pub mod choice;
 pub mod control;
 pub mod copies;
 pub mod data_plane;

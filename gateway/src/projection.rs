@@ -3,14 +3,16 @@
 //! A large cluster has tens of thousands of Pods; what is not kept here costs no memory and makes
 //! no change.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use tombolo_catalog::ServiceName;
+use tombolo_catalog::{EndpointName, ServiceName};
 use tombolo_crds::well_known::{
-    COMPONENT_LABEL, IMPORT_LABEL, KUBE_SERVICE_NAME_LABEL, MANAGED_BY_LABEL, SLICE_MANAGER,
+    COMPONENT_LABEL, ENDPOINT_CLUSTER_LABEL, ENDPOINT_LABEL, ENDPOINT_NAMESPACE_LABEL,
+    ENDPOINT_SERVICE_LABEL, IMPORT_LABEL, KUBE_SERVICE_NAME_LABEL, MANAGED_BY_LABEL, SLICE_MANAGER,
 };
 use tombolo_crds::{ClusterExport, ClusterExportSpec};
 
@@ -19,14 +21,24 @@ use crate::pods::PodRecord;
 use crate::routes::{DerivedPort, DerivedService};
 use crate::service::{Protocol, port_number};
 
-/// Reads a derived Service; `None` if it is none.
+/// Reads a derived Service, or one that stands for an endpoint, which is believed only in Tombolo's
+/// own namespace `system`; `None` if it is none.
 #[must_use]
-pub fn derived_service(service: &Service) -> Option<DerivedService> {
-    let import = service.metadata.labels.as_ref()?.get(IMPORT_LABEL)?;
+pub fn derived_service(service: &Service, system: &str) -> Option<DerivedService> {
+    let labels = service.metadata.labels.as_ref()?;
     let namespace = service.metadata.namespace.as_ref()?;
     let spec = service.spec.as_ref()?;
+    let (import, endpoint) = match labels.get(IMPORT_LABEL) {
+        Some(import) => (ServiceName::new(namespace, import), None),
+        None if namespace == system => {
+            let (import, endpoint) = endpoint(labels)?;
+            (import, Some(endpoint))
+        }
+        None => return None,
+    };
     Some(DerivedService {
-        import: ServiceName::new(namespace, import),
+        import,
+        endpoint,
         addresses: spec
             .cluster_ips
             .iter()
@@ -72,6 +84,7 @@ pub fn slice(slice: &EndpointSlice) -> Option<Slice> {
             .flatten()
             .filter_map(slice_port)
             .collect(),
+        hostnames: hostnames(slice),
         ready: addresses(slice, is_ready),
         terminating: addresses(slice, is_serving_to_its_end),
     })
@@ -146,6 +159,24 @@ pub fn pod(pod: &Pod) -> Option<PodRecord> {
     })
 }
 
+fn endpoint(labels: &BTreeMap<String, String>) -> Option<(ServiceName, EndpointName)> {
+    let import = ServiceName::new(
+        labels.get(ENDPOINT_NAMESPACE_LABEL)?,
+        labels.get(ENDPOINT_SERVICE_LABEL)?,
+    );
+    let cluster = labels.get(ENDPOINT_CLUSTER_LABEL)?;
+    let id = labels.get(ENDPOINT_LABEL)?;
+    Some((import, EndpointName::new(cluster, id)))
+}
+
+fn hostnames(slice: &EndpointSlice) -> BTreeMap<IpAddr, String> {
+    let named = slice.endpoints.iter().filter_map(|endpoint| {
+        let first = address(endpoint.addresses.first()?)?;
+        Some((first, endpoint.hostname.clone()?))
+    });
+    named.collect()
+}
+
 fn derived_port(port: &ServicePort) -> Option<DerivedPort> {
     let Some(IntOrString::Int(target)) = port.target_port else {
         return None;
@@ -181,9 +212,11 @@ mod tests {
 
     use super::*;
 
+    const SYSTEM: &str = "tombolo-system";
+
     #[test]
     fn a_derived_service_tells_ports_and_addresses() {
-        let read = derived_service(&from(json!({
+        let service = from(json!({
             "metadata": {
                 "namespace": "demo", "name": "derived-x",
                 "labels": {"tombolo.io/service-import": "web"},
@@ -198,10 +231,12 @@ mod tests {
                     {"port": 82},
                 ],
             },
-        })));
+        }));
+        let read = derived_service(&service, SYSTEM);
 
         let expected = DerivedService {
             import: ServiceName::new("demo", "web"),
+            endpoint: None,
             addresses: vec![ip("10.96.0.9")],
             affinity: true,
             ports: vec![
@@ -224,7 +259,46 @@ mod tests {
     fn a_service_without_the_label_is_not_derived() {
         let service = from(json!({"metadata": {"namespace": "demo"}, "spec": {}}));
 
-        assert_eq!(derived_service(&service), None);
+        assert_eq!(derived_service(&service, SYSTEM), None);
+    }
+
+    #[test]
+    fn the_service_of_an_endpoint_is_believed_in_our_own_namespace_only() {
+        let service = |namespace: &str| {
+            from(json!({
+                "metadata": {
+                    "namespace": namespace, "name": "endpoint-x",
+                    "labels": {
+                        "tombolo.io/endpoint": "db-0",
+                        "tombolo.io/endpoint-cluster": "east",
+                        "tombolo.io/endpoint-namespace": "demo",
+                        "tombolo.io/endpoint-service": "db",
+                    },
+                },
+                "spec": {
+                    "clusterIPs": ["10.96.0.9"],
+                    "ports": [{"port": 80, "targetPort": 10_000}],
+                },
+            }))
+        };
+
+        let read = derived_service(&service(SYSTEM), SYSTEM).unwrap();
+
+        assert_eq!(read.import, ServiceName::new("demo", "db"));
+        assert_eq!(read.endpoint, Some(EndpointName::new("east", "db-0")));
+        assert_eq!(read.addresses, [ip("10.96.0.9")]);
+        assert_eq!(derived_service(&service("mallory"), SYSTEM), None);
+    }
+
+    #[test]
+    fn a_slice_tells_hostnames() {
+        let mut named = slice_json("endpointslice-controller.k8s.io");
+        named["endpoints"][0]["hostname"] = json!("web-0");
+
+        let read = slice(&from(named)).unwrap();
+
+        let hostnames = [(ip("10.0.0.1"), "web-0".to_owned())];
+        assert_eq!(read.hostnames, hostnames.into());
     }
 
     #[test]

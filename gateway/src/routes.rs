@@ -15,18 +15,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
-use tombolo_catalog::ServiceName;
+use tombolo_catalog::{EndpointName, ServiceName};
 use tombolo_crds::ClusterExportSpec;
 
 use crate::affinity::{self, Client};
 use crate::service::{Protocol, port_number};
 
-/// What a derived Service says: which gateway port stands for which port of which import.
+/// What a derived Service says: which gateway port stands for which port of which import, or of
+/// which endpoint of a headless one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DerivedService {
     /// The import that it belongs to.
     pub import: ServiceName,
-    /// The clusterset IPs.
+    /// The one endpoint that it stands for; none if it is the whole import's.
+    #[serde(default)]
+    pub endpoint: Option<EndpointName>,
+    /// The clusterset IPs, or the endpoint's addresses here.
     pub addresses: Vec<IpAddr>,
     /// Whether the import has session affinity.
     #[serde(default)]
@@ -79,6 +83,8 @@ pub struct Route {
     pub import: ServiceName,
     /// The import's port.
     pub port: u16,
+    /// The one endpoint that is meant, by the ID that its cluster gives it.
+    pub endpoint: Option<Arc<str>>,
     clusters: Vec<Arc<str>>,
     affinity: bool,
     // Outlives the snapshot, or every change of any export would start the round again.
@@ -167,12 +173,11 @@ impl Routes {
                 let route = Route {
                     import: service.import.clone(),
                     port: port.port,
-                    clusters: exporters
-                        .get(&(&service.import.namespace, &service.import.name, port.port))
-                        .map(|clusters| {
-                            clusters.iter().map(|cluster| Arc::from(*cluster)).collect()
-                        })
-                        .unwrap_or_default(),
+                    endpoint: service
+                        .endpoint
+                        .as_ref()
+                        .map(|name| name.id.as_str().into()),
+                    clusters: clusters(own_cluster, &exporters, service, port),
                     affinity: service.affinity,
                     cursor: Arc::clone(cursors.entry(&service.import).or_default()),
                 };
@@ -213,6 +218,22 @@ impl Routes {
     pub fn not_carried(&self) -> &BTreeMap<ServiceName, BTreeSet<(Protocol, u16)>> {
         &self.not_carried
     }
+}
+
+// Whether an endpoint is ready its own cluster knows best.
+fn clusters(
+    own_cluster: &str,
+    exporters: &Exporters<'_>,
+    service: &DerivedService,
+    port: &DerivedPort,
+) -> Vec<Arc<str>> {
+    if let Some(endpoint) = &service.endpoint {
+        let cluster = Some(endpoint.cluster.as_str()).filter(|cluster| *cluster != own_cluster);
+        return cluster.into_iter().map(Arc::from).collect();
+    }
+    let found = exporters.get(&(&service.import.namespace, &service.import.name, port.port));
+    let clusters = found.into_iter().flatten();
+    clusters.map(|cluster| Arc::from(*cluster)).collect()
 }
 
 type Exporters<'a> = HashMap<(&'a String, &'a String, u16), BTreeSet<&'a str>>;

@@ -17,7 +17,8 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 use tokio::time;
 use tombolo_crds::well_known::{
-    COMPONENT_LABEL, IMPORT_LABEL, KUBE_SERVICE_NAME_LABEL, MANAGED_BY_LABEL, SLICE_MANAGER,
+    COMPONENT_LABEL, KUBE_SERVICE_NAME_LABEL, MANAGED_BY_LABEL, MANAGER, MANAGER_LABEL,
+    SLICE_MANAGER,
 };
 use tombolo_crds::{ClusterExport, Peer};
 use tombolo_link::{IdentityFiles, LinkConfig, Links};
@@ -165,11 +166,12 @@ fn watch(
 ) -> Watched {
     let watches = &runtime.watches;
     let namespace = &runtime.namespace;
+    let system = namespace.clone();
     let services = watches
         .all::<Service>("services")
-        .labels(IMPORT_LABEL)
+        .labels(&format!("{MANAGER_LABEL}={MANAGER}"))
         .feed_persisted(
-            |service| projection::derived_service(&service),
+            move |service| projection::derived_service(&service, &system),
             Arc::clone(&world.services),
         );
     let exports = watches

@@ -379,6 +379,7 @@ mod tests {
     fn derived() -> DerivedService {
         DerivedService {
             import: ServiceName::new("demo", "web"),
+            endpoint: None,
             addresses: vec![ip("10.2.2.2")],
             affinity: false,
             ports: vec![DerivedPort {
@@ -392,6 +393,7 @@ mod tests {
     fn slice(namespace: &str, service: &str, ready: &str) -> Slice {
         Slice {
             service: ServiceName::new(namespace, service),
+            hostnames: BTreeMap::new(),
             ports: vec![SlicePort {
                 name: "http".to_owned(),
                 protocol: Protocol::Tcp,

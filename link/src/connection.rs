@@ -28,6 +28,10 @@ const CONTROL_WRITE: Duration = INTERVAL.saturating_mul(3);
 /// it heard of the retirement must have arrived.
 const IDLE_BEATS: usize = MISSED;
 
+/// Streams of catalog and headcounts that one connection may have: the peer needs one of each, and
+/// a second while the first has not been seen to end.
+pub(crate) const MAX_SUBSCRIPTIONS: usize = 4;
+
 /// A connection on which both sides have said who they are.
 #[derive(Debug)]
 pub(crate) struct Established {
@@ -64,8 +68,8 @@ pub(crate) struct Connection {
     pub(crate) quic: quinn::Connection,
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) credentials: Credentials,
-    /// Catalog streams that the peer has asked for.
-    pub(crate) catalogs: Arc<AtomicUsize>,
+    /// Streams of catalog and headcounts that the peer has asked for.
+    pub(crate) subscriptions: Arc<AtomicUsize>,
     streams: Arc<AtomicUsize>,
     /// In microseconds; 0 before the first answer.
     ping: AtomicU64,
@@ -175,7 +179,7 @@ impl Connection {
             quic,
             endpoint,
             credentials,
-            catalogs: Arc::default(),
+            subscriptions: Arc::default(),
             streams: Arc::default(),
             ping: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
@@ -200,6 +204,12 @@ impl Connection {
         self.suspect.load(Ordering::Relaxed)
     }
 
+    /// The round-trip time by the last answered ping.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        let ping = self.ping.load(Ordering::Relaxed);
+        (ping != 0).then(|| Duration::from_micros(ping))
+    }
+
     pub(crate) fn close(&self, code: CloseCode) {
         // The first code is the one that the peer is told.
         let _ = self.closed_with.set(code);
@@ -214,12 +224,11 @@ impl Connection {
 
     pub(crate) fn stats(&self) -> ConnectionStats {
         let stats = self.quic.stats();
-        let ping = self.ping.load(Ordering::Relaxed);
         ConnectionStats {
             cluster: Arc::clone(&self.cluster),
             replica: Arc::clone(&self.replica),
             dialled: self.credentials.dialled_by_this_side(),
-            ping: (ping != 0).then(|| Duration::from_micros(ping)),
+            ping: self.round_trip(),
             rtt: stats.path.rtt,
             congestion_window: stats.path.cwnd,
             sent_packets: stats.path.sent_packets,

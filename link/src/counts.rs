@@ -24,6 +24,10 @@ pub enum Event {
     CatalogIn,
     /// A catalog stream that was sent ended.
     CatalogOut,
+    /// A stream of headcounts that was received ended.
+    HeadcountsIn,
+    /// A stream of headcounts that was sent ended.
+    HeadcountsOut,
     /// An export that a peer told was not used.
     ExportRejected,
     /// The identity's files were read again: `Loaded`, or why not.
@@ -59,6 +63,8 @@ impl Event {
             Self::StreamIn => "streams_in",
             Self::CatalogIn => "catalog_streams_in_ended",
             Self::CatalogOut => "catalog_streams_out_ended",
+            Self::HeadcountsIn => "headcount_streams_in_ended",
+            Self::HeadcountsOut => "headcount_streams_out_ended",
             Self::ExportRejected => "exports_rejected",
             Self::IdentityReload => "identity_reloads",
         }

@@ -12,6 +12,7 @@ use crate::catalog;
 use crate::connection::Connection;
 use crate::counts::Event;
 use crate::framing::{FrameError, FrameReader};
+use crate::headcounts;
 use crate::local::Local;
 use crate::stream::{LinkStream, StreamError};
 
@@ -66,6 +67,7 @@ async fn serve(local: Arc<Local>, connection: Arc<Connection>, mut stream: LinkS
         .unwrap_or(Err(PrefaceError::Timeout));
     match preface {
         Ok(Preface::Catalog) => catalog::serve(local, connection, stream).await,
+        Ok(Preface::Headcounts) => headcounts::serve(local, connection, stream).await,
         Ok(Preface::Connect(connect)) => {
             let responder = Responder { stream, local };
             forward(&connection, connect, responder).await;

@@ -12,12 +12,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tombolo_catalog::{Headcounts, ServiceName};
 use tombolo_link_wire::Connect;
 
 use crate::catalog::{self, CatalogSnapshot, CatalogStream};
 use crate::config::{LinkConfig, PeerConfig};
 use crate::counts::{Count, Counts, Event};
 use crate::datagrams::Strays;
+use crate::headcounts::AllHeadcounts;
 use crate::identity::{IdentityError, IdentityFiles, IdentityPem};
 use crate::incoming::Incoming;
 use crate::listen::listen;
@@ -117,6 +119,7 @@ impl Links {
             incoming: sender,
             catalog,
             siblings,
+            headcounts: watch::Sender::default(),
             counts: Counts::default(),
             strays,
             refusals: Mutex::new(RefusalLog::default()),
@@ -201,6 +204,29 @@ impl Links {
     #[must_use]
     pub fn catalog(&self, cluster: &str) -> CatalogStream {
         catalog::subscribe(&self.local, self.local.peer(cluster))
+    }
+
+    /// Sets what the peers are told of this cluster's endpoints.
+    pub fn set_headcounts(&self, headcounts: Arc<AllHeadcounts>) {
+        self.local.headcounts.send_replace(headcounts);
+    }
+
+    /// The endpoints of a service in `cluster`, by place. `None` if it has not told, or has not
+    /// been heard since.
+    #[must_use]
+    pub fn headcounts(&self, cluster: &str, service: &ServiceName) -> Option<Arc<Headcounts>> {
+        self.local.peer(cluster)?.headcounts.get(service)
+    }
+
+    /// The shortest round-trip time to `cluster` that a ping has measured lately.
+    #[must_use]
+    pub fn round_trip(&self, cluster: &str) -> Option<Duration> {
+        let peer = self.local.peer(cluster)?;
+        let active = peer.active.borrow();
+        active
+            .iter()
+            .filter_map(|connection| connection.round_trip())
+            .min()
     }
 
     /// The links by cluster. It changes when connections come or go, not with every ping.

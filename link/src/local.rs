@@ -21,6 +21,7 @@ use crate::catalog::CatalogSnapshot;
 use crate::config::LinkConfig;
 use crate::counts::{Counts, Event};
 use crate::datagrams::Strays;
+use crate::headcounts::AllHeadcounts;
 use crate::hello;
 use crate::identity::{ClusterId, Identity};
 use crate::incoming::Incoming;
@@ -46,6 +47,7 @@ pub(crate) struct Local {
     pub(crate) incoming: mpsc::Sender<Incoming>,
     pub(crate) catalog: watch::Receiver<Option<Arc<CatalogSnapshot>>>,
     pub(crate) siblings: watch::Receiver<u32>,
+    pub(crate) headcounts: watch::Sender<Arc<AllHeadcounts>>,
     pub(crate) counts: Counts,
     pub(crate) strays: Arc<Strays>,
     pub(crate) refusals: Mutex<RefusalLog>,

@@ -13,6 +13,7 @@ use tombolo_link_wire::CloseCode;
 use self::task::PeerTask;
 use crate::connection::{Connection, ConnectionEvent, Established};
 use crate::dial::DialError;
+use crate::headcounts::{self, Told};
 use crate::local::Local;
 use crate::pool::{ConnectionId, DialId};
 
@@ -25,6 +26,8 @@ pub(crate) struct Peer {
     pub(crate) active: watch::Receiver<Active>,
     /// Cancelled when the peer is removed.
     pub(crate) removed: CancellationToken,
+    /// What it told of its endpoints.
+    pub(crate) headcounts: Told,
     /// Which of equally good connections is next.
     pub(crate) rotation: AtomicUsize,
     // Unbounded, since what sends is bounded: connections and dials.
@@ -61,11 +64,14 @@ impl Peer {
             cluster,
             active,
             removed,
+            headcounts: Told::default(),
             rotation: AtomicUsize::new(0),
             commands,
         };
         peer.set_addresses(addresses);
-        Arc::new(peer)
+        let peer = Arc::new(peer);
+        local.spawn(headcounts::follow(Arc::clone(local), Arc::clone(&peer)));
+        peer
     }
 
     pub(crate) fn set_addresses(&self, addresses: Vec<String>) {

@@ -22,7 +22,8 @@ use tombolo_crds::{ClusterExport, ClusterExportSpec};
 use tombolo_operator::index::{Index, Indexed};
 use tombolo_operator::mcs::McsVersion;
 use tombolo_operator::plan::action::Action;
-use tombolo_operator::plan::{Now, plan};
+use tombolo_operator::plan::addresses::Addresses;
+use tombolo_operator::plan::{Allotted, Now, plan};
 
 const SYSTEM: &str = "tombolo-system";
 const EXPORTERS: [&str; 3] = ["north", "south", "west"];
@@ -62,7 +63,7 @@ fn main() {
 /// A cluster in memory in which nothing is left to do.
 struct Cluster {
     index: Index,
-    ports: PortAllotter,
+    allotted: Allotted,
     services: usize,
     version: u64,
 }
@@ -70,8 +71,11 @@ struct Cluster {
 impl Cluster {
     fn with(services: usize) -> Self {
         let mut cluster = Self {
-            index: Index::new("east", McsVersion::V1Beta1),
-            ports: PortAllotter::new(Duration::ZERO),
+            index: Index::new("east", SYSTEM, McsVersion::V1Beta1),
+            allotted: Allotted {
+                ports: PortAllotter::new(Duration::ZERO),
+                addresses: Addresses::new(0, Duration::ZERO),
+            },
             services,
             version: 0,
         };
@@ -123,7 +127,7 @@ impl Cluster {
             wall: Timestamp::UNIX_EPOCH,
             monotonic: Instant::now(),
         };
-        plan(&self.index.view(name), &mut self.ports, now, |_| false).actions
+        plan(&self.index.view(name), &mut self.allotted, now, |_| false).actions
     }
 
     /// Carries out what is planned, as an API server would.
@@ -153,8 +157,11 @@ impl Cluster {
                 Action::ApplySlice(slice) => self.put(*slice),
                 Action::ApplyClusterExport(_)
                 | Action::Withdraw(_)
+                | Action::ApplyEndpoint(_)
                 | Action::ApplyExportStatus(_)
-                | Action::Delete(_) => unreachable!("nothing is exported here"),
+                | Action::Delete(_) => {
+                    unreachable!("nothing is exported here, and nothing is headless")
+                }
             }
         }
         count

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 use tombolo_catalog::PortAllotter;
 use tombolo_runtime::events::{Events, Notice, Severity};
-use tombolo_runtime::lease::{Kept, Lease};
+use tombolo_runtime::lease::{Kept, Lease, Timing};
 use tombolo_runtime::readiness::Gate;
 use tombolo_runtime::tasks::Tasks;
 use tombolo_runtime::watch::Watches;
@@ -22,6 +22,9 @@ use crate::index::Index;
 use crate::leadership::Leadership;
 use crate::mcs::McsVersion;
 use crate::metrics::{Metrics, register_census};
+use crate::plan::Allotted;
+use crate::plan::addresses::Addresses;
+use crate::policies::PolicyStatuses;
 use crate::reconcile::Reconciler;
 use crate::trust::Trust;
 use crate::watches::SharedIndex;
@@ -29,6 +32,15 @@ use crate::writer::Writer;
 use crate::{heartbeats, installation, watches};
 
 const LEASE: &str = "tombolo-operator";
+
+/// Who leads takes dead gateways out of the slices, so a leader that dies with one of them has to be
+/// replaced about as soon: within four seconds. A claim that is lost without need costs one look at
+/// every service, and no write.
+const TIMING: Timing = Timing {
+    duration: Duration::from_secs(3),
+    renew: Duration::from_secs(1),
+    retry: Duration::from_millis(500),
+};
 
 /// Tombolo's operator: exports in, imports out.
 #[derive(Debug, clap::Parser)]
@@ -49,6 +61,17 @@ pub struct Args {
     #[arg(long, env = "TOMBOLO_GATEWAY_IDENTITY_LIFETIME", default_value = "86400",
         value_parser = clap::value_parser!(u64).range(10..=31_536_000))]
     gateway_identity_lifetime: u64,
+
+    /// Most addresses that endpoints of other clusters' headless Services may take together out of
+    /// this cluster's service range
+    #[arg(long, env = "TOMBOLO_MAX_ENDPOINT_ADDRESSES", default_value_t = 1000)]
+    max_endpoint_addresses: usize,
+
+    /// How long an endpoint that is gone keeps its address, in seconds: a pod that restarts under
+    /// the same hostname within this time can be reached as before
+    #[arg(long, env = "TOMBOLO_ENDPOINT_ADDRESS_REST", default_value = "300",
+        value_parser = clap::value_parser!(u64).range(..=86_400))]
+    endpoint_address_rest: u64,
 
     /// UID of this program's pod, for Events
     #[arg(long, env = "POD_UID")]
@@ -77,6 +100,8 @@ impl Args {
             cluster_id,
             clusterset,
             gateway_identity_lifetime,
+            max_endpoint_addresses,
+            endpoint_address_rest,
             pod_uid,
             command,
         } = self;
@@ -94,7 +119,8 @@ impl Args {
             &runtime.namespace,
             LEASE,
             &runtime.pod_name,
-        );
+        )
+        .timing(TIMING);
         let kept = lease.keep(&runtime.tasks);
         let census = Arc::new(OnceLock::new());
         let metrics = runtime.register(|registry| {
@@ -116,6 +142,8 @@ impl Args {
                 clusterset,
             },
             identity_lifetime: Duration::from_secs(gateway_identity_lifetime),
+            max_endpoint_addresses,
+            endpoint_address_rest: Duration::from_secs(endpoint_address_rest),
             metrics,
             census,
         };
@@ -148,6 +176,8 @@ struct Operator {
     kept: Kept,
     flags: Names,
     identity_lifetime: Duration,
+    max_endpoint_addresses: usize,
+    endpoint_address_rest: Duration,
     metrics: Metrics,
     census: Arc<OnceLock<Arc<RwLock<Index>>>>,
 }
@@ -200,7 +230,11 @@ impl Operator {
 
     fn begin(&self, identity: &Identity, mcs: McsVersion) {
         let index = SharedIndex {
-            index: Arc::new(RwLock::new(Index::new(&identity.cluster, mcs))),
+            index: Arc::new(RwLock::new(Index::new(
+                &identity.cluster,
+                &self.namespace,
+                mcs,
+            ))),
             changed: Arc::new(Notify::new()),
         };
         // Set once in the life of the process.
@@ -208,6 +242,16 @@ impl Operator {
         watches::spawn(&self.watches, &self.namespace, mcs, &index);
         let gateways = heartbeats::run(self.watches.clone(), self.namespace.clone(), index.clone());
         drop(self.tasks.spawn_service("gateways", gateways));
+
+        let statuses = PolicyStatuses {
+            client: self.client.clone(),
+            namespace: self.namespace.clone(),
+            index: index.clone(),
+            leadership: self.leadership.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let statuses = statuses.run(self.watches.clone());
+        drop(self.tasks.spawn_service("policies", statuses));
 
         let trust = Trust {
             client: self.client.clone(),
@@ -227,9 +271,13 @@ impl Operator {
             self.leadership.clone(),
             self.metrics.clone(),
         );
+        let allotted = Allotted {
+            ports: PortAllotter::new(PORT_REST),
+            addresses: Addresses::new(self.max_endpoint_addresses, self.endpoint_address_rest),
+        };
         let reconciler = Reconciler::new(
             Arc::clone(&index.index),
-            PortAllotter::new(PORT_REST),
+            allotted,
             writer,
             self.events.clone(),
         );

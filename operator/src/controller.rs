@@ -22,6 +22,9 @@ const CONCURRENCY: usize = 16;
 /// than a client holds on to a connection that it has just made.
 pub const PORT_REST: Duration = Duration::from_secs(120);
 
+/// When to look again although nothing may have changed.
+type Looked = Result<Option<Instant>, ReconcileError>;
+
 /// The loop around the queue.
 pub struct Controller {
     index: SharedIndex,
@@ -29,7 +32,7 @@ pub struct Controller {
     leadership: Leadership,
     metrics: Metrics,
     queue: Queue<ServiceName>,
-    running: FuturesUnordered<BoxFuture<'static, (ServiceName, Result<(), ReconcileError>)>>,
+    running: FuturesUnordered<BoxFuture<'static, (ServiceName, Looked)>>,
     in_office: bool,
 }
 
@@ -115,7 +118,8 @@ impl Controller {
                 "gateway ports outside the range"
             );
         }
-        self.reconciler.restart(allotter);
+        self.reconciler
+            .restart(allotter, index.endpoint_addresses());
         for name in index.all_names() {
             self.queue.add(now, name);
         }
@@ -137,13 +141,18 @@ impl Controller {
         }
     }
 
-    fn finish(&mut self, name: ServiceName, result: &Result<(), ReconcileError>) {
+    fn finish(&mut self, name: ServiceName, result: &Looked) {
         self.metrics
             .reconciled(result.as_ref().err().map(ReconcileError::reason));
         if let Err(error) = result {
             tracing::info!(service = %name, %error, "not settled");
         }
-        self.queue.done(Instant::now(), name, result.is_ok());
+        let again = result.as_ref().ok().copied().flatten();
+        self.queue
+            .done(Instant::now(), name.clone(), result.is_ok());
+        if let Some(at) = again {
+            self.queue.add_at(at, name);
+        }
     }
 
     fn next_due(&self) -> Option<Instant> {

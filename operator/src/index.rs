@@ -18,15 +18,15 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use tombolo_catalog::{PortClaim, ServiceName, derived_service_name};
+use tombolo_catalog::{Policies, PortClaim, ServiceName, derived_service_name};
 use tombolo_crds::ClusterExport;
 use tombolo_crds::mcs::{ServiceExport, ServiceImport};
 use tombolo_crds::well_known::IMPORT_LABEL;
 
 use crate::gateways::{Change, Listing};
 use crate::mcs::McsVersion;
-use crate::plan::ownership;
-use crate::plan::view::{NamespaceState, View};
+use crate::plan::ownership::{self, PortOwner};
+use crate::plan::view::{EndpointService, NamespaceState, View};
 
 mod indexed;
 mod ports_since;
@@ -44,6 +44,8 @@ use store::Store;
 #[derive(Debug)]
 pub struct Index {
     cluster: Arc<str>,
+    /// Tombolo's own.
+    namespace: Arc<str>,
     mcs: McsVersion,
     exports: Store<ServiceExport>,
     imports: Store<ServiceImport>,
@@ -57,8 +59,13 @@ pub struct Index {
     exporters: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
     /// Whose derived Service has this name: also for one that somebody else put there.
     derived: BTreeMap<ServiceName, ServiceName>,
+    /// Names of the Services of other clusters' endpoints, by import.
+    endpoints: BTreeMap<ServiceName, BTreeSet<String>>,
+    /// Names of these Services' slices, by import.
+    endpoint_slices: BTreeMap<ServiceName, BTreeSet<String>>,
     ports_since: PortsSince,
     gateways: Arc<[Listing]>,
+    policies: Policies,
     /// Clusters that cannot be reached, and what their Peers say of it.
     stale: Arc<BTreeMap<String, String>>,
     dirty: BTreeSet<ServiceName>,
@@ -74,16 +81,20 @@ pub struct Census {
     pub imports: usize,
     /// ServiceExports whose condition `Conflict` is True.
     pub conflicts: usize,
+    /// Services that stand for endpoints of other clusters' headless Services.
+    pub endpoints: usize,
 }
 
 // === impl Index ===
 
 impl Index {
-    /// Nothing is known yet of the cluster with this ID, which has this version of the MCS-API.
+    /// Nothing is known yet of the cluster with this ID, where Tombolo is in `namespace`, and which
+    /// has this version of the MCS-API.
     #[must_use]
-    pub fn new(cluster: &str, mcs: McsVersion) -> Self {
+    pub fn new(cluster: &str, namespace: &str, mcs: McsVersion) -> Self {
         Self {
             cluster: cluster.into(),
+            namespace: namespace.into(),
             mcs,
             exports: Store::default(),
             imports: Store::default(),
@@ -94,8 +105,11 @@ impl Index {
             slices_of: BTreeMap::new(),
             exporters: BTreeMap::new(),
             derived: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            endpoint_slices: BTreeMap::new(),
             ports_since: PortsSince::default(),
             gateways: Arc::from([]),
+            policies: Policies::default(),
             stale: Arc::default(),
             dirty: BTreeSet::new(),
             awaited: Kind::ALL.into_iter().collect(),
@@ -172,6 +186,29 @@ impl Index {
         }
     }
 
+    /// The TrafficPolicies, all of them.
+    pub fn set_policies(&mut self, policies: Policies) {
+        self.awaited.remove(&Kind::TrafficPolicy);
+        let is_exact = |policies: &Policies, name| policies.rules(name).exact;
+        let changed = self.exporters.keys();
+        let changed =
+            changed.filter(|name| is_exact(&self.policies, name) != is_exact(&policies, name));
+        self.dirty.extend(changed.cloned());
+        self.policies = policies;
+    }
+
+    /// The TrafficPolicies.
+    #[must_use]
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// Whether there is a ServiceImport of this name, ours or not.
+    #[must_use]
+    pub fn has_import(&self, name: &ServiceName) -> bool {
+        self.imports.get(name).is_some()
+    }
+
     /// The clusters that cannot be reached, and what is to be said of it.
     pub fn set_stale(&mut self, stale: BTreeMap<String, String>) {
         self.awaited.remove(&Kind::Peer);
@@ -210,6 +247,8 @@ impl Index {
             .chain(imports)
             .chain(self.exporters.keys().cloned())
             .chain(derived)
+            .chain(self.endpoints.keys().cloned())
+            .chain(self.endpoint_slices.keys().cloned())
             .collect()
     }
 
@@ -236,22 +275,36 @@ impl Index {
             derived: self.services.get(&derived).cloned(),
             slices: own.cloned().chain(others).collect(),
             gateways: Arc::clone(&self.gateways),
+            ports_since: self.ports_since.get(&derived),
+            system: Arc::clone(&self.namespace),
+            endpoints: self.endpoints_of(name).collect(),
+            endpoint_slices: self.endpoint_slices_of(name).collect(),
+            addresses_exhausted: None,
+            exact: self.policies.rules(name).exact,
             stale: Arc::clone(&self.stale),
-            ports_since: self.ports_since.get(name),
             withdrawal_unconfirmed: false,
             failure: None,
         }
     }
 
-    /// The gateway ports that derived Services say are theirs.
+    /// The gateway ports that derived Services, and those of endpoints, say are theirs.
     #[must_use]
     pub fn port_claims(&self) -> Vec<PortClaim> {
-        let ours = self
-            .services
-            .iter()
-            .filter(|(_, service)| ownership::is_derived(service));
-        ours.flat_map(|(_, service)| ports_since::claims(service))
-            .collect()
+        let services = self.services.iter().map(|(_, service)| service);
+        let ours = services.filter_map(|service| {
+            let owner = match ownership::is_derived(service) {
+                true => PortOwner::of_import(import_of(service)?),
+                false => ownership::endpoint_of(service, &self.namespace)?,
+            };
+            Some(ports_since::claims(service, owner))
+        });
+        ours.flatten().collect()
+    }
+
+    /// How many service addresses each import has for endpoints of other clusters.
+    pub fn endpoint_addresses(&self) -> impl Iterator<Item = (ServiceName, usize)> {
+        let of_imports = self.endpoints.iter();
+        of_imports.map(|(import, services)| (import.clone(), services.len()))
     }
 
     /// How many of what there is.
@@ -278,6 +331,7 @@ impl Index {
                 .iter()
                 .filter(|(_, export)| in_conflict(export))
                 .count(),
+            endpoints: self.endpoints.values().map(BTreeSet::len).sum(),
         }
     }
 
@@ -297,6 +351,25 @@ impl Index {
             self.slices
                 .get(&ServiceName::new(&service.namespace, name))
                 .cloned()
+        })
+    }
+
+    fn endpoints_of(&self, import: &ServiceName) -> impl Iterator<Item = EndpointService> {
+        let names = self.endpoints.get(import).into_iter().flatten();
+        names.filter_map(|name| {
+            let name = ServiceName::new(&*self.namespace, name);
+            Some(EndpointService {
+                service: Arc::clone(self.services.get(&name)?),
+                ports_since: self.ports_since.get(&name),
+            })
+        })
+    }
+
+    fn endpoint_slices_of(&self, import: &ServiceName) -> impl Iterator<Item = Arc<EndpointSlice>> {
+        let names = self.endpoint_slices.get(import).into_iter().flatten();
+        names.filter_map(|name| {
+            let name = ServiceName::new(&*self.namespace, name);
+            self.slices.get(&name).cloned()
         })
     }
 

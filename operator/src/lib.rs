@@ -23,6 +23,7 @@ pub mod leadership;
 pub mod mcs;
 pub mod metrics;
 pub mod plan;
+pub mod policies;
 pub mod queue;
 pub mod reconcile;
 pub mod settled;

@@ -143,6 +143,11 @@ impl Collector for Sizes {
                 "ServiceExports whose exporters disagree",
                 census.conflicts,
             ),
+            (
+                "endpoint_addresses",
+                "Service addresses of other clusters' endpoints",
+                census.endpoints,
+            ),
         ];
         for (name, help, size) in sizes {
             let gauge = ConstGauge::new(u64::try_from(size).unwrap_or(u64::MAX));

@@ -3,7 +3,8 @@
 //! ```text
 //!            ┌─► own ClusterExport ─┐
 //! View ──────┤                      ├─ merge ─► ServiceImport ─► derived Service ─► EndpointSlices
-//!            └─► copies of peers' ──┘                        └─────► statuses
+//!            └─► copies of peers' ──┘                │  └──► endpoints' Services ─┘ (if headless)
+//!                                                    └─────► statuses
 //! ```
 //!
 //! Pure, and level-triggered: only what differs from what is there becomes an action, so the plan
@@ -20,17 +21,21 @@ use tombolo_crds::ClusterExportSpec;
 use tombolo_runtime::events::Notice;
 
 pub mod action;
-mod conditions;
+pub mod addresses;
+pub(crate) mod conditions;
 mod derived;
 mod export;
+mod headless;
 mod import;
 pub mod ownership;
+mod published;
 mod slices;
 #[cfg(test)]
 mod tests;
 pub mod view;
 
 use action::Action;
+use addresses::Addresses;
 use view::{NamespaceState, View};
 
 /// What is to be done for one service.
@@ -40,6 +45,18 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// What to tell the users of these objects.
     pub notices: Vec<(ObjectReference, Notice)>,
+    /// When to look again although nothing may have changed: something has rested by then, or may
+    /// have become free.
+    pub look_again: Option<Instant>,
+}
+
+/// What all imports take their share of.
+#[derive(Debug)]
+pub struct Allotted {
+    /// Gateway ports.
+    pub ports: PortAllotter,
+    /// Service addresses of other clusters' endpoints.
+    pub addresses: Addresses,
 }
 
 /// What time it is, for those who need to know.
@@ -51,11 +68,12 @@ pub struct Now {
     pub monotonic: Instant,
 }
 
-/// Computes the plan. `ports` is asked for the gateway ports of new ports of the import, and told
-/// which are no longer needed. What `is_settled` was applied before, and left the object as it is.
+/// Computes the plan. `allotted` is asked for the gateway ports and addresses of what is new in the
+/// import, and told which are no longer needed. What `is_settled` was applied before, and left the
+/// object as it is.
 pub fn plan(
     view: &View,
-    ports: &mut PortAllotter,
+    allotted: &mut Allotted,
     now: Now,
     is_settled: impl Fn(&Action) -> bool,
 ) -> Plan {
@@ -76,9 +94,9 @@ pub fn plan(
         .as_ref()
         .filter(|_| view.namespace == NamespaceState::Present);
     let state = match wanted {
-        Some(import) => import::plan(view, import, &exports, ports, now.monotonic, &mut plan),
+        Some(import) => import::plan(view, import, &exports, allotted, now.monotonic, &mut plan),
         None => {
-            ports.retain(&view.name, &[], now.monotonic);
+            headless::release(view, allotted, now.monotonic);
             if view.failure.is_none() {
                 plan.actions.extend(import::removal(view));
             }

@@ -58,6 +58,13 @@ impl<K: Clone + Ord + Hash> Queue<K> {
         }
     }
 
+    /// `key` is to be looked at then, if it is not before.
+    pub fn add_at(&mut self, at: Instant, key: K) {
+        if !self.under_way.contains_key(&key) {
+            self.schedule(at, key);
+        }
+    }
+
     /// The key that has been due longest, if any is. It is under way until [`Queue::done`].
     pub fn poll(&mut self, now: Instant) -> Option<K> {
         let (due, _) = self.order.first()?;

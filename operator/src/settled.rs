@@ -59,7 +59,7 @@ fn target(action: &Action) -> Target {
     let name = match action {
         Action::ApplyClusterExport(export) => name_of(&**export),
         Action::ApplyImport(import) | Action::ApplyImportStatus(import) => name_of(&**import),
-        Action::ApplyDerived(service) => name_of(&**service),
+        Action::ApplyDerived(service) | Action::ApplyEndpoint(service) => name_of(&**service),
         Action::ApplySlice(slice) => name_of(&**slice),
         Action::ApplyExportStatus(export) => name_of(&**export),
         Action::Withdraw(withdrawal) => ServiceName::new("", &withdrawal.object),
@@ -79,8 +79,12 @@ fn version_in(view: &View, action: &Action) -> Option<String> {
         }
         Action::ApplyImport(_) | Action::ApplyImportStatus(_) => version(&**view.import.as_ref()?),
         Action::ApplyDerived(_) => version(&**view.derived.as_ref()?),
+        Action::ApplyEndpoint(service) => {
+            let mut found = view.endpoints.iter().map(|endpoint| &endpoint.service);
+            version(&**found.find(|found| found.metadata.name == service.metadata.name)?)
+        }
         Action::ApplySlice(slice) => {
-            let mut found = view.slices.iter();
+            let mut found = view.slices.iter().chain(&view.endpoint_slices);
             version(&**found.find(|found| found.metadata.name == slice.metadata.name)?)
         }
         Action::ApplyExportStatus(_) => version(&**view.export.as_ref()?),

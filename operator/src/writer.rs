@@ -117,6 +117,9 @@ impl Writer {
             Action::ApplyDerived(service) => {
                 Written::Service(Box::new(self.apply_derived(service).await?))
             }
+            Action::ApplyEndpoint(service) => Written::Service(Box::new(
+                self.apply(namespace(&**service), &**service).await?,
+            )),
             Action::ApplySlice(slice) => {
                 Written::EndpointSlice(Box::new(self.apply(namespace(&**slice), &**slice).await?))
             }

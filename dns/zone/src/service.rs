@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use tombolo_catalog::{is_dns_label, is_dns_subdomain};
+use tombolo_catalog::{endpoint_id, is_dns_label, is_dns_subdomain};
 
 use crate::{Endpoint, Import, ImportKind, Port};
 
@@ -252,9 +252,8 @@ fn hosts_of(endpoints: Vec<Endpoint>) -> Box<[Host]> {
         if !ready || !is_dns_subdomain(&cluster) {
             continue;
         }
-        let hostname = hostname.filter(|hostname| is_dns_label(hostname));
         for address in addresses {
-            let hostname = hostname.clone().unwrap_or_else(|| dashed(address));
+            let hostname = endpoint_id(hostname.as_deref(), address);
             let host = hosts.entry((cluster.clone(), hostname)).or_default();
             host.addresses.push(address);
             host.ports.extend(ports.iter().cloned().map(lowercase));
@@ -271,11 +270,6 @@ fn hosts_of(endpoints: Vec<Endpoint>) -> Box<[Host]> {
             },
         )
         .collect()
-}
-
-/// The name of an endpoint that was given none, as CoreDNS makes it.
-fn dashed(address: IpAddr) -> String {
-    address.to_string().replace(['.', ':'], "-")
 }
 
 fn lowercase(mut port: Port) -> Port {

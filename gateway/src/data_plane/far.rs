@@ -77,7 +77,11 @@ impl DataPlane {
         let endpoints = self.snapshots.endpoints.load_full();
         let address = connect.source.address;
         let client = address.map(|address| Client::new(peer, address.ip()));
-        let picked = endpoints.pick(&connect.service, Protocol::Tcp, connect.port, client);
+        let (service, protocol, port) = (&connect.service, Protocol::Tcp, connect.port);
+        let picked = match &connect.endpoint {
+            Some(id) => endpoints.pick_single(service, protocol, port, id),
+            None => endpoints.pick(service, protocol, port, client),
+        };
         let mut failure = None;
         for endpoint in picked.map_err(|error| refusal(reason(error), error))? {
             match self.dial_one(endpoint).await {

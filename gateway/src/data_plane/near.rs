@@ -1,5 +1,6 @@
 //! For a client here: find the cluster, open a stream to it, and only then take the client's bytes.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -86,10 +87,13 @@ impl DataPlane {
                 service: route.import.clone(),
                 protocol: Protocol::Tcp,
                 port: route.port,
-                endpoint: None,
+                endpoint: route.endpoint.as_deref().map(str::to_owned),
                 source: self.source(address),
                 path: Vec::new(),
                 traceparent: String::new(),
+                selector: BTreeMap::new(),
+                zone: String::new(),
+                affinity: None,
             };
             (candidates, connect)
         };

@@ -302,6 +302,7 @@ impl Default for World {
             affinity: false,
             slices: vec![Slice {
                 service: ServiceName::new("demo", "web"),
+                hostnames: BTreeMap::new(),
                 ports: vec![slice_port("http", Some(8080))],
                 ready: Vec::new(),
                 terminating: Vec::new(),

@@ -229,6 +229,7 @@ fn names(candidates: Result<Vec<Arc<str>>, NoRoute>) -> Vec<String> {
 fn web(gateway_port: u16) -> DerivedService {
     DerivedService {
         import: ServiceName::new("demo", "web"),
+        endpoint: None,
         addresses: Vec::new(),
         affinity: false,
         ports: vec![DerivedPort {
@@ -253,6 +254,7 @@ fn clusters<const N: usize>(clusters: [&str; N]) -> Vec<ClusterExportSpec> {
 fn db(gateway_port: u16) -> DerivedService {
     DerivedService {
         import: ServiceName::new("demo", "db"),
+        endpoint: None,
         addresses: Vec::new(),
         affinity: false,
         ports: vec![DerivedPort {

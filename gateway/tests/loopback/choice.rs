@@ -1,5 +1,6 @@
 //! Where a connection goes, and where it must not.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -301,6 +302,9 @@ fn connect(service: &str, port: u16) -> Connect {
         source: Source::default(),
         path: Vec::new(),
         traceparent: String::new(),
+        selector: BTreeMap::new(),
+        zone: String::new(),
+        affinity: None,
     }
 }
 

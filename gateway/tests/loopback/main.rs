@@ -8,4 +8,5 @@ mod backend;
 mod bytes;
 mod choice;
 mod families;
+mod headless;
 mod site;

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
-use tombolo_catalog::ServiceName;
+use tombolo_catalog::{EndpointName, ServiceName};
 use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ServiceImportType, ServicePort};
 use tombolo_gateway::data_plane::{DataPlane, Limits};
@@ -142,6 +142,30 @@ impl Site {
         self.slices(service, backends);
     }
 
+    /// This cluster exports the headless `service`, whose endpoints are these pods with their
+    /// hostnames.
+    pub(crate) fn export_headless(&mut self, service: &str, backends: &[(&str, SocketAddr)]) {
+        let addresses: Vec<_> = backends.iter().map(|(_, address)| *address).collect();
+        self.export(service, &addresses);
+        let name = key(&format!("{service}.{NAMESPACE}.{}", self.cluster));
+        let mut export = (*self.world.exports.lock().objects()[&name]).clone();
+        export.type_ = ServiceImportType::Headless;
+        self.world.exports.lock().apply(&name, &Arc::new(export));
+        let hostnames: BTreeMap<IpAddr, String> = backends
+            .iter()
+            .map(|(hostname, address)| (address.ip(), (*hostname).to_owned()))
+            .collect();
+        let slices = self.world.slices.lock().objects().clone();
+        for (key, slice) in slices {
+            let named = Slice {
+                hostnames: hostnames.clone(),
+                ..(*slice).clone()
+            };
+            self.world.slices.lock().apply(&key, &Arc::new(named));
+        }
+        self.world.refresh();
+    }
+
     /// The EndpointSlices of `service`: one for each port number.
     pub(crate) fn slices(&mut self, service: &str, backends: &[SocketAddr]) {
         let mut by_port: BTreeMap<u16, Vec<IpAddr>> = BTreeMap::new();
@@ -160,6 +184,7 @@ impl Site {
             }],
             ready,
             terminating: Vec::new(),
+            hostnames: BTreeMap::new(),
         });
         let keyed = slices
             .enumerate()
@@ -222,12 +247,23 @@ impl Site {
         for cluster in clusters {
             self.exported(cluster, service);
         }
+        self.listen_for(service, None)
+    }
+
+    /// This cluster imports an endpoint of another one's headless `service`; where its clients
+    /// connect to.
+    pub(crate) fn import_endpoint(&mut self, service: &str, endpoint: EndpointName) -> SocketAddr {
+        self.listen_for(service, Some(endpoint))
+    }
+
+    fn listen_for(&mut self, service: &str, endpoint: Option<EndpointName>) -> SocketAddr {
         // Allotted by the kernel here, by the operator in a cluster.
         let free = std::net::TcpListener::bind((self.address, 0)).unwrap();
         let gateway_port = free.local_addr().unwrap().port();
         drop(free);
         let derived = DerivedService {
             import: ServiceName::new(NAMESPACE, service),
+            endpoint: endpoint.clone(),
             addresses: Vec::new(),
             affinity: self.affinity,
             ports: vec![DerivedPort {
@@ -239,7 +275,7 @@ impl Site {
         self.world
             .services
             .lock()
-            .apply(&key(service), &Arc::new(derived));
+            .apply(&key(&format!("{service} {endpoint:?}")), &Arc::new(derived));
         self.world.refresh();
         let _guard = self.handle.enter();
         self.listeners

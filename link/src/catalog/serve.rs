@@ -6,14 +6,10 @@ use std::sync::atomic::Ordering;
 use tombolo_link_wire::StreamCode;
 
 use super::sender::CatalogSender;
-use crate::connection::Connection;
+use crate::connection::{Connection, MAX_SUBSCRIPTIONS};
 use crate::counts::Event;
 use crate::local::Local;
 use crate::stream::{InFlight, LinkStream, SendHalf, StreamError};
-
-/// Catalog streams that one replica of a peer may ask for: it needs one, and a second while the
-/// first has not been seen to end.
-const MAX_STREAMS: usize = 4;
 
 /// Sends snapshot and changes until the peer stops the stream.
 pub(crate) async fn serve(local: Arc<Local>, connection: Arc<Connection>, stream: LinkStream) {
@@ -22,8 +18,8 @@ pub(crate) async fn serve(local: Arc<Local>, connection: Arc<Connection>, stream
         recv: _kept,
         ..
     } = stream;
-    let _counted = InFlight::new(&connection.catalogs);
-    if connection.catalogs.load(Ordering::Relaxed) > MAX_STREAMS {
+    let _counted = InFlight::new(&connection.subscriptions);
+    if connection.subscriptions.load(Ordering::Relaxed) > MAX_SUBSCRIPTIONS {
         send.reset(StreamCode::Overloaded);
         local.counts.add(Event::CatalogOut, "Overloaded");
         return;

@@ -1,5 +1,6 @@
 //! Clusters with their CAs, gateways with their identities, and waiting for what they do.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -218,6 +219,9 @@ pub(crate) fn connect() -> Connect {
         source: Source::default(),
         path: Vec::new(),
         traceparent: String::new(),
+        selector: BTreeMap::new(),
+        zone: String::new(),
+        affinity: None,
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 use tombolo_link_wire::{
     Answer, CatalogDecodeError, CatalogMessage, Control, DecodeError, FrameDecoder, Hello, Preface,
+    ServiceHeadcounts,
 };
 
 /// Reads the content of a frame as each kind of message: what is one means the same after it was
@@ -28,6 +29,11 @@ pub(crate) fn messages(content: &[u8]) {
         Answer::decode(content.clone()),
         Answer::encode,
         Answer::decode,
+    );
+    again(
+        ServiceHeadcounts::decode(content.clone()),
+        ServiceHeadcounts::encode,
+        ServiceHeadcounts::decode,
     );
     match CatalogMessage::decode(content) {
         Ok(message) => {

@@ -4,6 +4,7 @@
 //! control stream   Hello ⇄ Hello, then Control …            one a connection, opened by the dialler
 //! other streams    Preface::Connect → Answer, then the client's and the server's bytes
 //!                  Preface::Catalog → (back) CatalogMessage …
+//!                  Preface::Headcounts → (back) ServiceHeadcounts …
 //! ```
 //!
 //! Every message is protobuf in a frame: its length as four bytes, big-endian, then the message.
@@ -17,6 +18,7 @@ mod codes;
 mod control;
 mod error;
 mod frame;
+mod headcounts;
 mod hello;
 pub mod limits;
 mod preface;
@@ -28,6 +30,7 @@ pub use codes::{CloseCode, StreamCode};
 pub use control::Control;
 pub use error::DecodeError;
 pub use frame::{FrameDecoder, FrameTooLarge};
+pub use headcounts::ServiceHeadcounts;
 pub use hello::{Hello, MERGE_VERSION, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION};
 pub use preface::{Connect, Preface, Protocol, Source};
 

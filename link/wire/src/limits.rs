@@ -13,6 +13,13 @@ pub const ANSWER: usize = 4 * 1024;
 /// [`tombolo_catalog::MAX_ENDPOINTS`]).
 pub const CATALOG: usize = 384 * 1024;
 
+/// A `ServiceHeadcounts`: two names, and [`PLACES`] with two label values each.
+pub const HEADCOUNTS: usize = 64 * 1024;
+
+/// Labels by which a connection may choose among pods.
+pub const SELECTOR: usize = 8;
+/// Places in which the endpoints of one service may be; a cluster has a few zones.
+pub const PLACES: usize = 256;
 /// Clusters that a connection may have passed through.
 pub const PATH: usize = 8;
 /// Characters of a message that another cluster wrote, for people; the rest is cut off.

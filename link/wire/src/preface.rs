@@ -1,11 +1,14 @@
 //! What a stream is for: the first message that its opener sends.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use prost::Message;
-use tombolo_catalog::{ServiceName, is_dns_label, is_dns_subdomain};
+use tombolo_catalog::{
+    ServiceName, is_dns_label, is_dns_subdomain, is_label_value, is_qualified_name,
+};
 
 use crate::error::DecodeError;
 use crate::frame::frame;
@@ -21,6 +24,8 @@ pub enum Preface {
     Connect(Box<Connect>),
     /// The opener asks for the receiver's catalog.
     Catalog,
+    /// The opener asks how many endpoints the receiver's services have.
+    Headcounts,
 }
 
 /// A client's connection to a service of the receiver's cluster.
@@ -41,6 +46,13 @@ pub struct Connect {
     pub path: Vec<String>,
     /// W3C trace context; empty if there is none.
     pub traceparent: String,
+    /// Labels that the pod which is dialled must have; none: any pod.
+    pub selector: BTreeMap<String, String>,
+    /// The zone whose endpoints are preferred while any of them is ready; empty: none.
+    pub zone: String,
+    /// Whether the client is to stay with its endpoint, where the sender's cluster has a will of its
+    /// own; none: as the import says.
+    pub affinity: Option<bool>,
 }
 
 /// A transport protocol that is carried between clusters.
@@ -99,6 +111,7 @@ impl Preface {
                 }
                 Self::Connect(connect) => PrefaceKind::Connect(Box::new(connect.to_proto())),
                 Self::Catalog => PrefaceKind::Catalog(Empty {}),
+                Self::Headcounts => PrefaceKind::Headcounts(Empty {}),
             }),
         })
     }
@@ -127,6 +140,7 @@ impl Preface {
                 Connect::from_proto(*connect).map(|connect| Self::Connect(Box::new(connect)))
             }
             PrefaceKind::Catalog(Empty {}) => Ok(Self::Catalog),
+            PrefaceKind::Headcounts(Empty {}) => Ok(Self::Headcounts),
         }
     }
 }
@@ -164,6 +178,20 @@ impl Connect {
         {
             return Err(DecodeError::field("traceparent", &self.traceparent));
         }
+        if self.selector.len() > limits::SELECTOR {
+            return Err(DecodeError::field(
+                "selector",
+                self.selector.len().to_string(),
+            ));
+        }
+        for (key, value) in &self.selector {
+            if !is_qualified_name(key) || !is_label_value(value) {
+                return Err(DecodeError::field("selector", key));
+            }
+        }
+        if !is_label_value(&self.zone) {
+            return Err(DecodeError::field("zone", &self.zone));
+        }
         Ok(())
     }
 
@@ -191,6 +219,9 @@ impl Connect {
             path: self.path.clone(),
             traceparent: self.traceparent.clone(),
             endpoint: self.endpoint.clone(),
+            selector: self.selector.clone(),
+            zone: self.zone.clone(),
+            affinity: self.affinity,
         }
     }
 
@@ -213,6 +244,9 @@ impl Connect {
             source: Source::from_proto(connect.source.unwrap_or_default())?,
             path: connect.path,
             traceparent: connect.traceparent,
+            selector: connect.selector,
+            zone: connect.zone,
+            affinity: connect.affinity,
         };
         connect.validate()?;
         Ok(connect)

@@ -50,7 +50,7 @@ pub(crate) struct Empty {}
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct Preface {
-    #[prost(oneof = "PrefaceKind", tags = "1, 2, 10")]
+    #[prost(oneof = "PrefaceKind", tags = "1, 2, 10, 20")]
     pub(crate) kind: Option<PrefaceKind>,
 }
 
@@ -64,6 +64,8 @@ pub(crate) enum PrefaceKind {
     /// dial any; this it refuses.
     #[prost(message, boxed, tag = "10")]
     ConnectEndpoint(Box<Connect>),
+    #[prost(message, tag = "20")]
+    Headcounts(Empty),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -84,6 +86,12 @@ pub(crate) struct Connect {
     pub(crate) traceparent: String,
     #[prost(string, optional, tag = "10")]
     pub(crate) endpoint: Option<String>,
+    #[prost(btree_map = "string, string", tag = "20")]
+    pub(crate) selector: BTreeMap<String, String>,
+    #[prost(string, tag = "21")]
+    pub(crate) zone: String,
+    #[prost(bool, optional, tag = "22")]
+    pub(crate) affinity: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
@@ -258,4 +266,28 @@ pub(crate) struct SessionAffinityConfig {
 pub(crate) struct ClientIp {
     #[prost(int32, optional, tag = "1")]
     pub(crate) timeout_seconds: Option<i32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ServiceHeadcounts {
+    #[prost(string, tag = "1")]
+    pub(crate) namespace: String,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) places: Vec<PlaceHeadcount>,
+    #[prost(bool, tag = "4")]
+    pub(crate) withdrawn: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PlaceHeadcount {
+    #[prost(string, tag = "1")]
+    pub(crate) region: String,
+    #[prost(string, tag = "2")]
+    pub(crate) zone: String,
+    #[prost(uint32, tag = "3")]
+    pub(crate) ready: u32,
+    #[prost(uint32, tag = "4")]
+    pub(crate) total: u32,
 }

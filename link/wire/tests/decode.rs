@@ -1,5 +1,7 @@
 //! Each rule that a message may break, and the word for it.
 
+use std::collections::BTreeMap;
+
 use tombolo_catalog::ServiceName;
 use tombolo_link_wire::{
     Answer, CatalogDecodeError, CatalogMessage, CloseCode, Connect, Control, DecodeError, Hello,
@@ -237,5 +239,8 @@ fn connect() -> Connect {
         source: Source::default(),
         path: Vec::new(),
         traceparent: String::new(),
+        selector: BTreeMap::new(),
+        zone: String::new(),
+        affinity: None,
     }
 }

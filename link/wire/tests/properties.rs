@@ -17,12 +17,12 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use tombolo_catalog::{MAX_ENDPOINTS, MAX_PORTS, ServiceName};
+use tombolo_catalog::{Headcount, Headcounts, MAX_ENDPOINTS, MAX_PORTS, Place, ServiceName};
 use tombolo_crds::mcs::{ServiceImportType, ServicePort};
 use tombolo_crds::{ClusterExportSpec, ExportedEndpoint};
 use tombolo_link_wire::{
     Answer, CatalogMessage, Connect, Control, Hello, Preface, Protocol, Refusal, RefusalReason,
-    Source, limits,
+    ServiceHeadcounts, Source, limits,
 };
 
 proptest! {
@@ -42,7 +42,11 @@ proptest! {
     #[test]
     fn a_preface_means_the_same_at_the_other_end(connect in connect()) {
         prop_assert_eq!(connect.validate(), Ok(()));
-        for preface in [Preface::Connect(Box::new(connect)), Preface::Catalog] {
+        for preface in [
+            Preface::Connect(Box::new(connect)),
+            Preface::Catalog,
+            Preface::Headcounts,
+        ] {
             let sent = content(preface.encode(), limits::PREFACE);
             prop_assert_eq!(Preface::decode(sent), Ok(preface));
         }
@@ -62,6 +66,12 @@ proptest! {
         let message = CatalogMessage::Upsert(Box::new(export));
         let sent = content(message.encode(), limits::CATALOG);
         prop_assert_eq!(CatalogMessage::decode(sent), Ok(message));
+    }
+
+    #[test]
+    fn headcounts_mean_the_same_at_the_other_end(headcounts in headcounts()) {
+        let sent = content(headcounts.encode(), limits::HEADCOUNTS);
+        prop_assert_eq!(ServiceHeadcounts::decode(sent), Ok(headcounts));
     }
 
     #[test]
@@ -87,12 +97,14 @@ proptest! {
         export in export(),
         connect in connect(),
         hello in hello(),
+        headcounts in headcounts(),
         position in any::<prop::sample::Index>(),
         byte in any::<u8>(),
         cut in any::<prop::sample::Index>(),
     ) {
         for frame in [
             hello.encode(),
+            headcounts.encode(),
             Preface::Connect(Box::new(connect)).encode(),
             CatalogMessage::Upsert(Box::new(export)).encode(),
         ] {
@@ -165,6 +177,28 @@ fn the_largest_export_fits() {
     assert!(length <= limits::CATALOG + 4, "{length}");
 }
 
+/// Places beyond the limit are told as if they were nowhere, and no endpoint is lost by it.
+#[test]
+fn headcounts_of_too_many_places_fit() {
+    let place = |zone: usize| Place {
+        region: "r".repeat(63).into(),
+        zone: format!("{zone:063}").into(),
+    };
+    let count = Headcount { ready: 1, total: 2 };
+    let many = 2 * limits::PLACES;
+    let sent = ServiceHeadcounts {
+        service: ServiceName::new("n".repeat(63), "s".repeat(63)),
+        headcounts: Some((0..many).map(|zone| (place(zone), count)).collect()),
+    };
+
+    let received = ServiceHeadcounts::decode(content(sent.encode(), limits::HEADCOUNTS)).unwrap();
+
+    let received = received.headcounts.unwrap();
+    assert_eq!(received.len(), limits::PLACES);
+    let ready: u32 = received.values().map(|count| count.ready).sum();
+    assert_eq!(usize::try_from(ready).unwrap(), many);
+}
+
 fn content(frame: bytes::Bytes, limit: usize) -> bytes::Bytes {
     let length = u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize;
     assert_eq!(frame.len(), 4 + length);
@@ -216,18 +250,52 @@ fn connect() -> impl Strategy<Value = Connect> {
         source(),
         vec(label(), 0..=limits::PATH),
         "[!-~]{0,128}",
+        btree_map(
+            "([a-z]{1,9}[.]io/)?[a-zA-Z0-9]{1,63}",
+            or_empty(label()),
+            0..limits::SELECTOR,
+        ),
+        (or_empty(label()), any::<Option<bool>>()),
     )
         .prop_map(
-            |((namespace, name), protocol, port, endpoint, source, path, traceparent)| Connect {
-                service: ServiceName::new(namespace, name),
+            |(
+                (namespace, name),
                 protocol,
                 port,
                 endpoint,
                 source,
                 path,
                 traceparent,
+                selector,
+                (zone, affinity),
+            )| {
+                Connect {
+                    service: ServiceName::new(namespace, name),
+                    protocol,
+                    port,
+                    endpoint,
+                    source,
+                    path,
+                    traceparent,
+                    selector,
+                    zone,
+                    affinity,
+                }
             },
         )
+}
+
+fn headcounts() -> impl Strategy<Value = ServiceHeadcounts> {
+    let place = (or_empty(label()), or_empty(label())).prop_map(|(region, zone)| Place {
+        region: region.into(),
+        zone: zone.into(),
+    });
+    let count = any::<[u32; 2]>().prop_map(|[ready, total]| Headcount { ready, total });
+    let headcounts = option::of(btree_map(place, count, 0..5).prop_map(Headcounts::from));
+    (label(), label(), headcounts).prop_map(|(namespace, name, headcounts)| ServiceHeadcounts {
+        service: ServiceName::new(namespace, name),
+        headcounts,
+    })
 }
 
 fn source() -> impl Strategy<Value = Source> {

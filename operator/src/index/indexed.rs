@@ -13,7 +13,7 @@ use tombolo_crds::well_known::{KUBE_SERVICE_NAME_LABEL, SERVICE_NAME_LABEL};
 
 use super::store::{Kind, Store};
 use super::{Index, import_of};
-use crate::plan::ownership;
+use crate::plan::ownership::{self, PortOwner};
 
 /// An object that the [`Index`] holds.
 pub trait Indexed: Resource + Sized {
@@ -122,16 +122,24 @@ impl Indexed for Service {
             index.touch_exported(&name);
             index.touch_derived(&name);
         }
-        let imports = (before.and_then(import_of), after.and_then(import_of));
-        if imports.0 != imports.1
-            && let Some(import) = &imports.0
+        let owner = |service: &Self| port_owner(index, service);
+        let owners = (before.and_then(owner), after.and_then(owner));
+        if owners.0 != owners.1
+            && let (Some(owner), Some(service)) = (&owners.0, before)
         {
-            index.ports_since.forget(import);
-            index.dirty.insert(import.clone());
+            let name = name_of(service);
+            index.ports_since.forget(&name);
+            remove(&mut index.endpoints, &owner.import, &name.name);
+            index.dirty.insert(owner.import.clone());
         }
-        if let (Some(import), Some(service)) = (imports.1, after) {
-            index.ports_since.handle(&import, service);
-            index.dirty.insert(import);
+        if let (Some(owner), Some(service)) = (owners.1, after) {
+            let name = name_of(service);
+            index.dirty.insert(owner.import.clone());
+            if owner.endpoint.is_some() {
+                let services = index.endpoints.entry(owner.import.clone()).or_default();
+                services.insert(name.name.clone());
+            }
+            index.ports_since.handle(&name, owner, service);
         }
     }
 }
@@ -149,6 +157,9 @@ impl Indexed for EndpointSlice {
             if let Some(service) = service_of(slice) {
                 remove(&mut index.slices_of, &service, &name_of(slice).name);
             }
+            if let Some(import) = ownership::endpoint_slice_of(slice, &index.namespace) {
+                remove(&mut index.endpoint_slices, &import, &name_of(slice).name);
+            }
             touch_slice(index, slice);
         }
         if let Some(slice) = after {
@@ -158,6 +169,10 @@ impl Indexed for EndpointSlice {
                     .entry(service)
                     .or_default()
                     .insert(name_of(slice).name);
+            }
+            if let Some(import) = ownership::endpoint_slice_of(slice, &index.namespace) {
+                let slices = index.endpoint_slices.entry(import).or_default();
+                slices.insert(name_of(slice).name);
             }
             touch_slice(index, slice);
         }
@@ -185,8 +200,19 @@ fn service_of(slice: &EndpointSlice) -> Option<ServiceName> {
     ))
 }
 
+/// Whose gateway ports a Service records.
+fn port_owner(index: &Index, service: &Service) -> Option<PortOwner> {
+    import_of(service)
+        .map(PortOwner::of_import)
+        .or_else(|| ownership::endpoint_of(service, &index.namespace))
+}
+
 fn touch_slice(index: &mut Index, slice: &EndpointSlice) {
     let name = name_of(slice);
+    if let Some(import) = ownership::endpoint_slice_of(slice, &index.namespace) {
+        index.dirty.insert(import);
+        return;
+    }
     let labels = slice.metadata.labels.as_ref();
     if let Some(import) = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL))
         && ownership::is_our_slice(slice)

@@ -23,6 +23,8 @@ pub enum Kind {
     Namespace,
     /// The gateways' Pods and Leases.
     Gateways,
+    /// TrafficPolicy.
+    TrafficPolicy,
     /// Peer.
     Peer,
 }
@@ -33,7 +35,7 @@ pub(super) struct Store<T>(BTreeMap<ServiceName, Arc<T>>);
 // === impl Kind ===
 
 impl Kind {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::ServiceExport,
         Self::ServiceImport,
         Self::Service,
@@ -41,6 +43,7 @@ impl Kind {
         Self::ClusterExport,
         Self::Namespace,
         Self::Gateways,
+        Self::TrafficPolicy,
         Self::Peer,
     ];
 }

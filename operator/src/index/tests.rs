@@ -2,6 +2,7 @@ use k8s_openapi::api::core::v1::{ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
+use tombolo_catalog::Policies;
 use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ServiceExportSpec, ServiceImportSpec};
 use tombolo_crds::well_known::{
@@ -13,7 +14,7 @@ use super::*;
 
 #[test]
 fn is_complete_once_every_kind_was_listed() {
-    let mut index = Index::new("east", McsVersion::V1Beta1);
+    let mut index = Index::new("east", "tombolo-system", McsVersion::V1Beta1);
     index.reset(Vec::<Arc<ServiceExport>>::new());
     index.reset(Vec::<Arc<ServiceImport>>::new());
     index.reset(Vec::<Arc<Service>>::new());
@@ -21,6 +22,8 @@ fn is_complete_once_every_kind_was_listed() {
     index.reset(Vec::<Arc<ClusterExport>>::new());
     index.reset(Vec::<Arc<Namespace>>::new());
     index.set_gateways([], &BTreeSet::new());
+    assert!(!index.is_complete(), "the policies are unknown");
+    index.set_policies(Policies::default());
     assert!(!index.is_complete(), "the Peers are unknown");
 
     index.set_stale(BTreeMap::new());
@@ -260,7 +263,7 @@ fn only_derived_services_claim_gateway_ports() {
 }
 
 fn listed() -> Index {
-    Index::new("east", McsVersion::V1Beta1)
+    Index::new("east", "tombolo-system", McsVersion::V1Beta1)
 }
 
 fn web() -> ServiceName {

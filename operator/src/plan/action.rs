@@ -17,7 +17,9 @@ pub enum Action {
     ApplyImport(Box<ServiceImport>),
     /// The derived Service.
     ApplyDerived(Box<Service>),
-    /// One slice of it.
+    /// The Service that stands for an endpoint of another cluster.
+    ApplyEndpoint(Box<Service>),
+    /// One slice of either.
     ApplySlice(Box<EndpointSlice>),
     /// The export's status.
     ApplyExportStatus(Box<ServiceExport>),
@@ -64,9 +66,9 @@ pub struct Deletion {
 /// The kinds that the operator deletes beside ClusterExports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeletedKind {
-    /// A slice of a derived Service.
+    /// A slice of a derived Service, or of an endpoint's.
     EndpointSlice,
-    /// A derived Service.
+    /// A derived Service, or an endpoint's.
     Service,
     /// A ServiceImport.
     ServiceImport,
@@ -81,7 +83,7 @@ impl Action {
         match self {
             Self::ApplyClusterExport(_) | Self::Withdraw(_) => "ClusterExport",
             Self::ApplyImport(_) => "ServiceImport",
-            Self::ApplyDerived(_) => "Service",
+            Self::ApplyDerived(_) | Self::ApplyEndpoint(_) => "Service",
             Self::ApplySlice(_) => "EndpointSlice",
             Self::ApplyExportStatus(_) => "ServiceExport/status",
             Self::ApplyImportStatus(_) => "ServiceImport/status",

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 
 /// A condition as it should be, but for when it became so.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     pub(super) type_: &'static str,
     pub(super) status: Status,
     pub(super) reason: String,
@@ -14,7 +14,7 @@ pub(super) struct Wanted {
 
 /// Whether it is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(crate) enum Status {
     True,
     False,
     /// What would tell was asked for, and gave no answer.
@@ -24,7 +24,7 @@ pub(super) enum Status {
 // === impl Wanted ===
 
 impl Wanted {
-    pub(super) fn new(
+    pub(crate) fn new(
         type_: &'static str,
         status: Status,
         reason: impl Into<String>,
@@ -53,7 +53,7 @@ impl Status {
 
 /// The conditions as they are to be written: one that keeps its status keeps the time since when
 /// it has it.
-pub(super) fn settle(
+pub(crate) fn settle(
     observed: &[Condition],
     wanted: &[Wanted],
     generation: Option<i64>,

@@ -9,7 +9,9 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use tombolo_catalog::{Exhausted, Import, PortAllotter, PortKey, derived_service_name};
+use tombolo_catalog::{
+    EndpointName, Exhausted, Import, PortAllotter, PortKey, derived_service_name,
+};
 use tombolo_crds::well_known::{IMPORT_LABEL, MANAGER, MANAGER_LABEL};
 
 use super::action::Action;
@@ -50,6 +52,30 @@ impl GatewayPorts {
             numbers,
             exhausted,
         }
+    }
+
+    /// Takes a gateway port for each of these ports of an endpoint, by their places in
+    /// [`Import::ports`].
+    pub(super) fn allot_endpoint(
+        import: &Import,
+        endpoint: &EndpointName,
+        places: &[usize],
+        ports: &mut PortAllotter,
+        now: Instant,
+    ) -> Self {
+        let mut allotted = Self {
+            names: import.derived_port_names(),
+            numbers: vec![None; import.ports.len()],
+            exhausted: None,
+        };
+        for place in places {
+            let key = endpoint_key(import, endpoint, *place);
+            match ports.allot(&key, now) {
+                Ok(number) => allotted.numbers[*place] = Some(number),
+                Err(error) => allotted.exhausted = Some(error),
+            }
+        }
+        allotted
     }
 
     /// Whether no port of the import has a gateway port.
@@ -177,7 +203,7 @@ fn families(view: &View, import: &Import) -> (Option<Vec<String>>, &'static str)
     (first.map(|first| vec![first.clone()]), policy)
 }
 
-fn service_port(
+pub(super) fn service_port(
     import: &Import,
     (name, place, gateway_port): (Option<&str>, usize, u16),
 ) -> ServicePort {
@@ -237,13 +263,21 @@ fn has_families(found: Option<&[String]>, desired: Option<&[String]>) -> bool {
 }
 
 /// The API server keeps the order of ports that were there before.
-fn same_ports(found: Option<&[ServicePort]>, desired: Option<&[ServicePort]>) -> bool {
+pub(super) fn same_ports(found: Option<&[ServicePort]>, desired: Option<&[ServicePort]>) -> bool {
     let sorted = |ports: Option<&[ServicePort]>| {
         let mut ports = ports.unwrap_or_default().to_vec();
         ports.sort_by(|a, b| (&a.protocol, a.port).cmp(&(&b.protocol, b.port)));
         ports
     };
     sorted(found) == sorted(desired)
+}
+
+/// What the gateway port of an endpoint is allotted to.
+pub(super) fn endpoint_key(import: &Import, endpoint: &EndpointName, place: usize) -> PortKey {
+    PortKey {
+        endpoint: Some(endpoint.clone()),
+        ..key(import, &import.ports[place])
+    }
 }
 
 fn key(import: &Import, port: &tombolo_catalog::ImportPort) -> PortKey {

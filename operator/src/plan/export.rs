@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use tombolo_catalog::{Import, Invalid, export_from};
+use tombolo_catalog::{Import, Invalid, MAX_ENDPOINTS, export_from};
 use tombolo_crds::mcs::{ServiceExport, ServiceExportSpec, ServiceExportStatus};
 use tombolo_crds::well_known::{CLUSTER_LABEL, IMPORTED_CONDITION};
 use tombolo_crds::{ClusterExport, ClusterExportSpec};
@@ -14,7 +14,7 @@ use tombolo_runtime::events::{Notice, Severity};
 use super::action::{Action, Evidence, Withdrawal};
 use super::conditions::{Status, Wanted, are_there, is_news, settle};
 use super::view::View;
-use super::{Plan, exports_here, import, slices};
+use super::{Plan, exports_here, import, published, slices};
 
 /// What there is to export: `None` without a ServiceExport.
 pub(super) fn evaluate(view: &View) -> Option<Result<ClusterExportSpec, Invalid>> {
@@ -27,12 +27,15 @@ pub(super) fn evaluate(view: &View) -> Option<Result<ClusterExportSpec, Invalid>
         .as_deref()
         .filter(|service| !is_leaving(&service.metadata));
     let ready = slices::any_takes_traffic(&view.service_slices);
+    let endpoints = service.map(|service| published::endpoints(view, service));
+    let mut endpoints = endpoints.unwrap_or_default();
+    endpoints.truncate(MAX_ENDPOINTS);
     Some(export_from(
         &view.cluster,
         export,
         service,
         ready,
-        Vec::new(),
+        endpoints,
     ))
 }
 
@@ -112,9 +115,9 @@ fn ready(view: &View, exported: &Result<ClusterExportSpec, Invalid>) -> Wanted {
     let stored = own(view);
     match (exported, &view.failure) {
         (Ok(wanted), _) if stored.is_some_and(|stored| is_settled(stored, wanted)) => {
-            let told = "The other clusters are told of the Service";
+            let told = told(wanted);
             let message = match refused_endpoint(view) {
-                None => told.to_owned(),
+                None => told,
                 Some(address) => format!("{told}. {}", refusal(address)),
             };
             ready(Status::True, "Exported", &message)
@@ -133,6 +136,14 @@ fn ready(view: &View, exported: &Result<ClusterExportSpec, Invalid>) -> Wanted {
             "Failed",
             "It is not valid, see the condition Valid",
         ),
+    }
+}
+
+fn told(wanted: &ClusterExportSpec) -> String {
+    let told = "The other clusters are told of the Service";
+    match wanted.endpoints.len() {
+        MAX_ENDPOINTS.. => format!("{told}, and of {MAX_ENDPOINTS} endpoints at most"),
+        _ => told.to_owned(),
     }
 }
 

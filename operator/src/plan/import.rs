@@ -1,11 +1,12 @@
-//! The import in this cluster: ServiceImport, derived Service, EndpointSlices.
+//! The import in this cluster: ServiceImport, derived Service, EndpointSlices. What is particular
+//! about a headless one is in [`super::headless`].
 
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
-use tombolo_catalog::{Import, PortAllotter};
+use tombolo_catalog::Import;
 use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ClusterStatus, ServiceImport, ServiceImportStatus, ServiceImportType};
 use tombolo_crds::well_known::{
@@ -17,7 +18,7 @@ use super::action::{Action, DeletedKind, Deletion};
 use super::conditions::{Status, Wanted, are_there, is_news, settle};
 use super::derived::{self, GatewayPorts};
 use super::view::View;
-use super::{Plan, ownership, slices};
+use super::{Allotted, Plan, headless, ownership, slices};
 
 const FOREIGN: &str = "The ServiceImport of this name is not Tombolo's and is left alone: remove \
                        it, or the exports of its name";
@@ -32,7 +33,7 @@ pub(super) enum State {
     Absent,
     /// The ServiceImport is somebody else's: it is left alone, and so is its status.
     Foreign,
-    /// It has a clusterset IP.
+    /// It has a clusterset IP, or its endpoints have addresses.
     Ready,
     /// Something is in the way; what an Event calls it, and what people are told.
     Blocked(&'static str, String),
@@ -40,18 +41,28 @@ pub(super) enum State {
     Pending,
 }
 
+// === impl State ===
+
+impl State {
+    /// An object is where one of ours should be.
+    pub(super) fn name_taken(foreign: &str) -> Self {
+        let message = format!("{foreign} is not Tombolo's: remove it");
+        Self::Blocked("NameTaken", message)
+    }
+}
+
 pub(super) fn plan(
     view: &View,
     import: &Import,
     exports: &[&ClusterExportSpec],
-    ports: &mut PortAllotter,
+    allotted: &mut Allotted,
     now: Instant,
     plan: &mut Plan,
 ) -> State {
     if let Some(found) = view.import.as_deref() {
         if !ownership::is_ours(&found.metadata) {
-            ports.retain(&view.name, &[], now);
-            plan.actions.extend(removal_of_derived(view));
+            headless::release(view, allotted, now);
+            plan.actions.extend(removal_of_services(view));
             plan.notices
                 .push((reference(view, found), foreign_import()));
             return State::Foreign;
@@ -61,20 +72,18 @@ pub(super) fn plan(
         }
     }
     if import.type_ == ServiceImportType::Headless {
-        ports.retain(&view.name, &[], now);
         plan.actions
             .extend(apply_import(view, import, Addresses::None));
         plan.actions.extend(removal_of_derived(view));
-        return headless();
+        return headless::plan(view, import, exports, allotted, now, plan);
     }
-    let gateway_ports = GatewayPorts::allot(import, ports, now);
+    plan.actions.extend(headless::removal(view));
+    headless::release_addresses(view, allotted, now);
+    let gateway_ports = GatewayPorts::allot(import, &mut allotted.ports, now);
     if let Some(foreign) = derived::foreign(view) {
         plan.actions
             .extend(apply_import(view, import, Addresses::None));
-        return State::Blocked(
-            "NameTaken",
-            format!("{foreign} is not Tombolo's: remove it"),
-        );
+        return State::name_taken(&foreign);
     }
     let exhausted = gateway_ports.exhausted();
     if let Some(message) = &exhausted
@@ -93,7 +102,7 @@ pub(super) fn plan(
 
 /// Everything of ours that is there, in the order in which it is to go.
 pub(super) fn removal(view: &View) -> Vec<Action> {
-    let mut actions = removal_of_derived(view);
+    let mut actions = removal_of_services(view);
     let import = view
         .import
         .as_deref()
@@ -119,7 +128,7 @@ pub(super) fn status(view: &View, import: &Import, state: &State, now: Timestamp
         (State::Pending, None) => ready(Status::False, "Pending", ""),
         (State::Blocked(FAMILY, message), None) => ready(Status::False, FAMILY, message),
         (State::Blocked(_, message), None) => ready(Status::False, "Pending", message),
-        (State::Ready, None) => ready(Status::True, "Ready", "It has a clusterset IP"),
+        (State::Ready, None) => ready(Status::True, "Ready", ready_message(import)),
     };
     let observed = found.status.clone().unwrap_or_default();
     if let State::Blocked(reason, message) = state
@@ -140,7 +149,7 @@ pub(super) fn status(view: &View, import: &Import, state: &State, now: Timestamp
     let desired = ServiceImportStatus {
         clusters: clusters(import),
         conditions: settle(&observed.conditions, &wanted, generation, now),
-        endpoint_slice_objects: Some(slice_objects(import).to_owned()),
+        endpoint_slice_objects: Some("Present".to_owned()),
     };
     let mut found_clusters = observed.clusters;
     found_clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));
@@ -195,10 +204,7 @@ fn carry_out(
         plan.actions.extend(slices.actions);
     }
     match slices.foreign {
-        Some(foreign) => State::Blocked(
-            "NameTaken",
-            format!("{foreign} is not Tombolo's: remove it"),
-        ),
+        Some(foreign) => State::name_taken(&foreign),
         None => slices::unusable_families(view, import, &ip_families(derived))
             .map_or(State::Ready, |message| State::Blocked(FAMILY, message)),
     }
@@ -251,7 +257,8 @@ fn apply_import(view: &View, import: &Import, addresses: Addresses<'_>) -> Optio
     (!is_settled).then(|| Action::ApplyImport(Box::new(desired)))
 }
 
-fn removal_of_derived(view: &View) -> Vec<Action> {
+/// The Services of the import, and their slices.
+fn removal_of_services(view: &View) -> Vec<Action> {
     if view.failure.is_some() {
         return Vec::new();
     }
@@ -260,11 +267,19 @@ fn removal_of_derived(view: &View) -> Vec<Action> {
         .iter()
         .filter(|slice| ownership::is_our_slice(slice));
     let slices = slices.filter_map(|slice| delete(DeletedKind::EndpointSlice, &slice.metadata));
+    slices
+        .chain(removal_of_derived(view))
+        .chain(headless::removal(view))
+        .collect()
+}
+
+/// The derived Service alone.
+fn removal_of_derived(view: &View) -> Option<Action> {
     let derived = view.derived.as_deref();
     let derived = derived.filter(|derived| ownership::is_derived_of(derived, &view.name));
-    slices
-        .chain(derived.and_then(|d| delete(DeletedKind::Service, &d.metadata)))
-        .collect()
+    derived
+        .filter(|_| view.failure.is_none())
+        .and_then(|derived| delete(DeletedKind::Service, &derived.metadata))
 }
 
 /// Deletes an object unless it is being deleted.
@@ -283,11 +298,6 @@ pub(super) fn delete(kind: DeletedKind, metadata: &ObjectMeta) -> Option<Action>
     }))
 }
 
-fn headless() -> State {
-    let message = "Headless services of other clusters are not imported by this version";
-    State::Blocked("HeadlessNotSupported", message.to_owned())
-}
-
 /// What the ServiceExport of this cluster says while the import cannot be had here: a
 /// ServiceImport of somebody else is left alone, so it cannot say so itself.
 pub(super) fn not_imported(state: &State) -> Option<Wanted> {
@@ -304,7 +314,7 @@ fn foreign_import() -> Notice {
     }
 }
 
-fn owner(view: &View) -> Option<OwnerReference> {
+pub(super) fn owner(view: &View) -> Option<OwnerReference> {
     Some(OwnerReference {
         api_version: view.mcs.api_version().to_owned(),
         kind: "ServiceImport".to_owned(),
@@ -326,7 +336,7 @@ fn reference(view: &View, import: &ServiceImport) -> ObjectReference {
     }
 }
 
-fn cluster_ips(service: &Service) -> Vec<String> {
+pub(super) fn cluster_ips(service: &Service) -> Vec<String> {
     let ips = service
         .spec
         .as_ref()
@@ -354,9 +364,9 @@ fn clusters(import: &Import) -> Vec<ClusterStatus> {
         .collect()
 }
 
-fn slice_objects(import: &Import) -> &'static str {
+fn ready_message(import: &Import) -> &'static str {
     match import.type_ {
-        ServiceImportType::ClusterSetIP => "Present",
-        ServiceImportType::Headless => "Absent",
+        ServiceImportType::ClusterSetIP => "It has a clusterset IP",
+        ServiceImportType::Headless => "Its endpoints have addresses",
     }
 }

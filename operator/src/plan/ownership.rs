@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use tombolo_catalog::ServiceName;
+use tombolo_catalog::{EndpointName, ServiceName};
 use tombolo_crds::well_known::{
+    ENDPOINT_CLUSTER_LABEL, ENDPOINT_LABEL, ENDPOINT_NAMESPACE_LABEL, ENDPOINT_SERVICE_LABEL,
     IMPORT_LABEL, MANAGED_BY_LABEL, MANAGER, MANAGER_LABEL, SLICE_MANAGER,
 };
 
@@ -38,6 +39,62 @@ pub fn is_derived_of(service: &Service, import: &ServiceName) -> bool {
 #[must_use]
 pub fn is_our_slice(slice: &EndpointSlice) -> bool {
     label(&slice.metadata, MANAGED_BY_LABEL) == Some(SLICE_MANAGER)
+}
+
+/// What the gateway ports in a Service are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortOwner {
+    /// The import.
+    pub import: ServiceName,
+    /// The endpoint, if the Service stands for one.
+    pub endpoint: Option<EndpointName>,
+}
+
+impl PortOwner {
+    /// The import as a whole.
+    #[must_use]
+    pub fn of_import(import: ServiceName) -> Self {
+        Self {
+            import,
+            endpoint: None,
+        }
+    }
+}
+
+/// The endpoint of another cluster that a Service in Tombolo's own namespace stands for. In any
+/// other a user might claim the endpoints of services that are not theirs.
+#[must_use]
+pub fn endpoint_of(service: &Service, system: &str) -> Option<PortOwner> {
+    let metadata = &service.metadata;
+    if !is_ours(metadata) {
+        return None;
+    }
+    Some(PortOwner {
+        import: endpoints_import(metadata, system)?,
+        endpoint: Some(EndpointName::new(
+            label(metadata, ENDPOINT_CLUSTER_LABEL)?,
+            label(metadata, ENDPOINT_LABEL)?,
+        )),
+    })
+}
+
+/// The import with whose endpoint's Service the operator made this EndpointSlice.
+#[must_use]
+pub fn endpoint_slice_of(slice: &EndpointSlice, system: &str) -> Option<ServiceName> {
+    if !is_our_slice(slice) {
+        return None;
+    }
+    endpoints_import(&slice.metadata, system)
+}
+
+fn endpoints_import(metadata: &ObjectMeta, system: &str) -> Option<ServiceName> {
+    if metadata.namespace.as_deref() != Some(system) {
+        return None;
+    }
+    Some(ServiceName::new(
+        label(metadata, ENDPOINT_NAMESPACE_LABEL)?,
+        label(metadata, ENDPOINT_SERVICE_LABEL)?,
+    ))
 }
 
 /// Whether an owner is among those of an object.

@@ -5,7 +5,7 @@
 //! listen on the import's gateway ports. kube-proxy merges equal addresses and ports of several
 //! slices in no certain order, so a gateway's endpoint is the same in each of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use data_encoding::BASE32HEX_NOPAD;
@@ -25,9 +25,9 @@ use super::derived::{self, GatewayPorts};
 use super::view::View;
 use super::{import, ownership};
 
-mod gateways;
+pub(super) mod gateways;
 mod hints;
-mod local;
+pub(super) mod local;
 
 pub(super) struct Slices {
     pub(super) actions: Vec<Action>,
@@ -51,6 +51,14 @@ pub(super) fn any_takes_traffic(slices: &[Arc<EndpointSlice>]) -> bool {
     })
 }
 
+/// Whether an endpoint takes new connections.
+pub(super) fn is_ready(endpoint: &Endpoint) -> bool {
+    let conditions = endpoint.conditions.as_ref();
+    conditions
+        .and_then(|conditions| conditions.ready)
+        .unwrap_or(true)
+}
+
 pub(super) fn plan(
     view: &View,
     import: &Import,
@@ -71,7 +79,7 @@ pub(super) fn plan(
         .filter(|export| import.clusters.contains(&export.cluster))
     {
         if *export.cluster == *view.cluster {
-            parts.extend(local::parts(view, import, ports));
+            parts.extend(own_parts(view, import, ports, derived));
         } else if export.ready {
             parts.extend(gateways::parts(
                 view,
@@ -84,11 +92,28 @@ pub(super) fn plan(
     }
     parts.retain(|part| families.contains(&part.address_type.as_str()));
     hints::set(import, &view.cluster, &mut parts);
-    let desired: Vec<_> = parts
-        .into_iter()
-        .map(|part| slice(view, owner, part))
-        .collect();
-    compare(view, desired)
+    let derived = derived::name(view);
+    let desired = parts.into_iter().map(|part| {
+        let mut slice = slice(view, owner, part);
+        let labels = slice.metadata.labels.get_or_insert_default();
+        labels.insert(KUBE_SERVICE_NAME_LABEL.to_owned(), derived.clone());
+        slice
+    });
+    compare(&view.slices, desired.collect())
+}
+
+/// This cluster's own pods; or the gateways before them, where these split all traffic. While no
+/// gateway listens, the pods are better than nothing; and what is to stay on the node, stays.
+fn own_parts(view: &View, import: &Import, ports: &GatewayPorts, derived: &Service) -> Vec<Part> {
+    let stays_on_node = import.internal_traffic_policy.as_deref() == Some("Local");
+    if view.exact && !stays_on_node && any_takes_traffic(&view.service_slices) {
+        let parts = gateways::parts(view, import, ports, derived, &view.cluster);
+        if !parts.is_empty() {
+            return parts;
+        }
+    }
+    let names: Vec<_> = ports.iter().map(|(name, place, _)| (name, place)).collect();
+    local::parts(view, import, &names)
 }
 
 /// Why nothing of an import can be reached by addresses of these `families`: there are endpoints,
@@ -122,20 +147,20 @@ pub(super) fn unusable_families(
 }
 
 /// What is particular about one slice.
-struct Part {
-    cluster: String,
+pub(super) struct Part {
+    pub(super) cluster: String,
     /// What tells it from other slices of the same cluster.
-    suffix: String,
-    address_type: String,
-    endpoints: Vec<Endpoint>,
-    ports: Vec<EndpointPort>,
+    pub(super) suffix: String,
+    pub(super) address_type: String,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) ports: Vec<EndpointPort>,
 }
 
-fn slice(view: &View, owner: &OwnerReference, part: Part) -> EndpointSlice {
+/// A slice of the import, but of no Service: kube-proxy passes it by.
+pub(super) fn slice(view: &View, owner: &OwnerReference, part: Part) -> EndpointSlice {
     let derived = derived::name(view);
     let labels = [
-        (KUBE_SERVICE_NAME_LABEL, derived.as_str()),
-        (SERVICE_NAME_LABEL, &view.name.name),
+        (SERVICE_NAME_LABEL, view.name.name.as_str()),
         (SOURCE_CLUSTER_LABEL, &part.cluster),
         (MANAGED_BY_LABEL, SLICE_MANAGER),
         (MANAGER_LABEL, MANAGER),
@@ -155,7 +180,12 @@ fn slice(view: &View, owner: &OwnerReference, part: Part) -> EndpointSlice {
     }
 }
 
-fn compare(view: &View, desired: Vec<EndpointSlice>) -> Slices {
+/// What is to be done that there are the `desired` slices, and no others of ours.
+pub(super) fn compare(all: &[Arc<EndpointSlice>], desired: Vec<EndpointSlice>) -> Slices {
+    let by_name: BTreeMap<_, _> = all
+        .iter()
+        .map(|slice| (slice.metadata.name.as_deref(), slice))
+        .collect();
     let names: BTreeSet<_> = desired
         .iter()
         .map(|slice| slice.metadata.name.clone())
@@ -165,11 +195,7 @@ fn compare(view: &View, desired: Vec<EndpointSlice>) -> Slices {
         foreign: None,
     };
     for slice in desired {
-        let mut found = view
-            .slices
-            .iter()
-            .filter(|s| s.metadata.name == slice.metadata.name);
-        match found.next() {
+        match by_name.get(&slice.metadata.name.as_deref()) {
             Some(found) if !ownership::is_our_slice(found) => {
                 let name = found.metadata.name.as_deref().unwrap_or_default();
                 slices.foreign = Some(format!("EndpointSlice {name}"));
@@ -178,10 +204,7 @@ fn compare(view: &View, desired: Vec<EndpointSlice>) -> Slices {
             Some(_) | None => slices.actions.push(Action::ApplySlice(Box::new(slice))),
         }
     }
-    let ours = view
-        .slices
-        .iter()
-        .filter(|slice| ownership::is_our_slice(slice));
+    let ours = all.iter().filter(|slice| ownership::is_our_slice(slice));
     let gone = ours.filter(|slice| !names.contains(&slice.metadata.name));
     slices.actions.extend(
         gone.filter_map(|slice| import::delete(DeletedKind::EndpointSlice, &slice.metadata)),
@@ -203,12 +226,12 @@ fn is_settled(found: &EndpointSlice, desired: &EndpointSlice) -> bool {
             .all(|owner| ownership::has_owner(&found.metadata, owner))
 }
 
-fn is_of_addresses(slice: &EndpointSlice) -> bool {
+pub(super) fn is_of_addresses(slice: &EndpointSlice) -> bool {
     matches!(slice.address_type.as_str(), "IPv4" | "IPv6")
 }
 
 /// A port as the API stores it: nothing is left for it to fill in.
-fn endpoint_port(
+pub(super) fn endpoint_port(
     name: Option<&str>,
     import: &Import,
     place: usize,

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use tombolo_catalog::{PortKey, ServiceName};
 use tombolo_crds::ClusterExport;
-use tombolo_crds::mcs::{ServiceExport, ServiceImport, ServiceImportType};
+use tombolo_crds::mcs::{ServiceExport, ServiceImport};
 use tombolo_crds::well_known::{
     DERIVED_SERVICE_ANNOTATION, FIRST_IMPORT_PORT, IMPORT_LABEL, LAST_IMPORT_PORT, MANAGER,
     MANAGER_LABEL,
@@ -18,8 +18,10 @@ use crate::gateways::Change;
 
 mod families;
 mod gateways;
+mod headless;
 mod hints;
 mod properties;
+mod traffic;
 mod world;
 
 use world::{
@@ -156,7 +158,7 @@ fn unexport_removes_everything_in_order() {
             "-ServiceImport"
         ]
     );
-    assert_eq!(world.ports.len(), 0);
+    assert_eq!(world.allotted.ports.len(), 0);
 }
 
 #[test]
@@ -514,6 +516,7 @@ fn running_out_of_gateway_ports_is_a_condition() {
     assert!(world.notices.contains(&"GatewayPortsExhausted"));
 
     world
+        .allotted
         .ports
         .retain(&ServiceName::new("hog", "hog"), &[], Instant::now());
     world.settle();
@@ -606,25 +609,6 @@ fn an_import_of_a_cluster_that_is_not_reached_says_so_while_it_is() {
 }
 
 #[test]
-fn a_headless_import_has_neither_addresses_nor_a_derived_service() {
-    let mut world = exporting();
-    world.settle();
-    let mut headless = service(&[("http", 80)]);
-    headless.spec.as_mut().unwrap().cluster_ip = Some("None".to_owned());
-
-    world.put(headless);
-    world.settle();
-
-    let import = world.import().unwrap();
-    assert_eq!(import.spec.type_, ServiceImportType::Headless);
-    assert!(import.spec.ips.is_empty());
-    assert!(world.view().derived.is_none() && world.view().slices.is_empty());
-    assert_eq!(world.import_condition("Ready"), told("False", "Pending"));
-    let status = import.status.clone().unwrap();
-    assert_eq!(status.endpoint_slice_objects.as_deref(), Some("Absent"));
-}
-
-#[test]
 fn exported_labels_come_and_go() {
     let mut world = exporting();
     let mut labelled = export();
@@ -675,7 +659,7 @@ fn exhaust(world: &mut World) {
             protocol: "TCP".to_owned(),
             port,
         };
-        if world.ports.allot(&key, Instant::now()).is_err() {
+        if world.allotted.ports.allot(&key, Instant::now()).is_err() {
             return;
         }
     }

@@ -43,10 +43,29 @@ pub struct View {
     pub stale: Arc<BTreeMap<String, String>>,
     /// The resourceVersion with which the derived Service got its gateway ports.
     pub ports_since: Option<u64>,
+    /// Whether gateways split all of its traffic, and so the slices hold no others.
+    pub exact: bool,
+    /// Tombolo's own namespace.
+    pub system: Arc<str>,
+    /// The Services that stand for endpoints of other clusters, if it is headless.
+    pub endpoints: Vec<EndpointService>,
+    /// EndpointSlices of those.
+    pub endpoint_slices: Vec<Arc<EndpointSlice>>,
+    /// The API server had no address left for the Service of an endpoint; what it said.
+    pub addresses_exhausted: Option<String>,
     /// The API server did not confirm that an export is to be withdrawn: it stays.
     pub withdrawal_unconfirmed: bool,
     /// A write has failed, so no further ones are planned; the statuses say so.
     pub failure: Option<String>,
+}
+
+/// A Service that stands for an endpoint of another cluster.
+#[derive(Clone, Debug)]
+pub struct EndpointService {
+    /// The Service.
+    pub service: Arc<Service>,
+    /// The resourceVersion with which it got its gateway ports.
+    pub ports_since: Option<u64>,
 }
 
 /// Whether objects can be made in a namespace.

@@ -31,7 +31,7 @@ fn an_object_that_is_gone_is_made_again() {
     let mut settled = Settled::default();
     let action = apply("10.0.0.1");
     settled.record(&action, &view(7));
-    let absent = Index::new("east", McsVersion::V1Beta1).view(&web());
+    let absent = Index::new("east", "tombolo-system", McsVersion::V1Beta1).view(&web());
 
     assert!(!settled.has(&action, &absent));
 }
@@ -72,7 +72,7 @@ fn apply(ip: &str) -> Action {
 fn view(version: u64) -> View {
     let mut found = import("192.0.2.1");
     found.metadata.resource_version = Some(version.to_string());
-    let mut index = Index::new("east", McsVersion::V1Beta1);
+    let mut index = Index::new("east", "tombolo-system", McsVersion::V1Beta1);
     index.apply(Arc::new(found));
     index.view(&web())
 }

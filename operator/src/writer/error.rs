@@ -16,6 +16,9 @@ pub enum WriteError {
     /// The API server will have none of it until something changes.
     #[error("{}", .0.message)]
     Refused(Box<Status>),
+    /// The cluster's service range has no address left.
+    #[error("{}", .0.message)]
+    NoAddress(Box<Status>),
     /// The namespace is being deleted.
     #[error("the namespace is being deleted")]
     NamespaceTerminating,
@@ -34,6 +37,7 @@ impl WriteError {
             Self::NotLeader => "NotLeader",
             Self::Timeout => "Timeout",
             Self::Refused(_) => "Refused",
+            Self::NoAddress(_) => "NoServiceAddress",
             Self::NamespaceTerminating => "NamespaceTerminating",
             Self::Unavailable(_) => "Unavailable",
         }
@@ -51,6 +55,10 @@ impl From<kube::Error> for WriteError {
             .any(|cause| cause.reason == "NamespaceTerminating")
         {
             return Self::NamespaceTerminating;
+        }
+        // Not a refusal by the code, and no reason tells it from other internal errors.
+        if status.code == 500 && status.message.contains("failed to allocate a serviceIP") {
+            return Self::NoAddress(status);
         }
         match status.code {
             400 | 403 | 422 => Self::Refused(status),
@@ -77,5 +85,22 @@ mod tests {
         assert_eq!(error(422), "Refused");
         assert_eq!(error(429), "Unavailable");
         assert_eq!(error(500), "Unavailable");
+    }
+
+    #[test]
+    fn a_full_service_range_is_told_from_other_internal_errors() {
+        let status = Status {
+            code: 500,
+            message:
+                "Internal error occurred: failed to allocate a serviceIP for Service \"web\": \
+                      range is full"
+                    .to_owned(),
+            ..Status::default()
+        };
+
+        let error = WriteError::from(kube::Error::Api(status.boxed()));
+
+        assert_eq!(error.reason(), "NoServiceAddress");
+        assert!(error.to_string().contains("range is full"));
     }
 }

@@ -113,6 +113,10 @@ impl Etcd {
 
 impl Cluster {
     pub(crate) fn start() -> Self {
+        Self::with_service_range("10.96.0.0/16")
+    }
+
+    pub(crate) fn with_service_range(range: &str) -> Self {
         let dir = tempfile::tempdir().unwrap().keep();
         let file = |name: &str, content: &str| {
             let path = dir.join(name);
@@ -140,7 +144,7 @@ impl Cluster {
             format!("--cert-dir={}", dir.display()),
             format!("--token-auth-file={tokens}"),
             "--authorization-mode=RBAC".to_owned(),
-            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            format!("--service-cluster-ip-range={range}"),
             format!("--service-account-key-file={public_key}"),
             format!("--service-account-signing-key-file={key}"),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),

@@ -1,6 +1,6 @@
 //! What the tests make and look at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,7 +20,7 @@ use tombolo_catalog::derived_service_name;
 use tombolo_crds::ClusterExport;
 use tombolo_crds::about::ClusterProperty;
 use tombolo_crds::mcs::{ServiceExport, ServiceImport};
-use tombolo_crds::well_known::SOURCE_CLUSTER_LABEL;
+use tombolo_crds::well_known::{ENDPOINT_LABEL, ENDPOINT_NAMESPACE_LABEL, SOURCE_CLUSTER_LABEL};
 
 use crate::api_server::{Cluster, PATIENCE};
 use crate::program::{Operator, SYSTEM, Start, prepare};
@@ -154,6 +154,55 @@ impl Scene {
             .unwrap();
     }
 
+    /// The same, of a headless `web`, with these endpoints, all ready.
+    pub(crate) async fn make_headless_copy(&self, cluster: &str, endpoints: &[&str]) {
+        let http = json!([{"name": "http", "protocol": "TCP", "port": 80}]);
+        self.make_copy(cluster, http).await;
+        self.tell_endpoints(cluster, endpoints).await;
+    }
+
+    /// What a gateway stores when another cluster tells these endpoints of its headless `web`.
+    pub(crate) async fn tell_endpoints(&self, cluster: &str, endpoints: &[&str]) {
+        let endpoints: Vec<Value> = endpoints
+            .iter()
+            .map(|id| json!({"id": id, "ready": true}))
+            .collect();
+        self.patch_copy(cluster, json!({"type": "Headless", "endpoints": endpoints}))
+            .await;
+    }
+
+    pub(crate) async fn patch_copy(&self, cluster: &str, spec: Value) {
+        let name = format!("web.{}.{cluster}", self.namespace);
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        self.cluster_exports()
+            .patch(&name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    }
+
+    /// The Services of other clusters' endpoints of `web`, by the endpoints' IDs.
+    pub(crate) async fn endpoint_services(&self) -> BTreeMap<String, Service> {
+        let services: Api<Service> = Api::namespaced(self.client.clone(), SYSTEM);
+        let params = ListParams::default().labels(&self.of_endpoints());
+        let listed = services.list(&params).await.unwrap().items.into_iter();
+        let by_id = listed.map(|service| {
+            let id = service.metadata.labels.as_ref().unwrap()[ENDPOINT_LABEL].clone();
+            (id, service)
+        });
+        by_id.collect()
+    }
+
+    /// The slices of these Services.
+    pub(crate) async fn endpoint_slices(&self) -> Vec<EndpointSlice> {
+        let slices: Api<EndpointSlice> = Api::namespaced(self.client.clone(), SYSTEM);
+        let params = ListParams::default().labels(&self.of_endpoints());
+        slices.list(&params).await.unwrap().items
+    }
+
+    fn of_endpoints(&self) -> String {
+        format!("{ENDPOINT_NAMESPACE_LABEL}={}", self.namespace)
+    }
+
     pub(crate) async fn make<K>(&self, object: Value) -> K
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -283,6 +332,17 @@ impl Scene {
                 Ok(())
             } else {
                 Err(format!("{} are left", left.len()))
+            }
+        })
+        .await;
+        eventually("nothing of other clusters' endpoints is left", async || {
+            let left = (
+                self.endpoint_services().await.len(),
+                self.endpoint_slices().await.len(),
+            );
+            match left {
+                (0, 0) => Ok(()),
+                left => Err(format!("{left:?} are left")),
             }
         })
         .await;

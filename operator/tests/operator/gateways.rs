@@ -51,12 +51,12 @@ async fn replicas_come_when_they_listen_and_leave_when_they_fall_silent() {
 }
 
 /// A gateway as far as the operator sees one.
-struct Gateway {
+pub(crate) struct Gateway {
     beats: Arc<AtomicBool>,
 }
 
 impl Gateway {
-    async fn start(client: &Client, name: &str, address: &str, linked: &str) -> Self {
+    pub(crate) async fn start(client: &Client, name: &str, address: &str, linked: &str) -> Self {
         let pods: Api<Pod> = Api::namespaced(client.clone(), SYSTEM);
         let pod = serde_json::from_value(json!({
             "metadata": {"name": name, "labels": {"tombolo.io/component": "gateway"}},

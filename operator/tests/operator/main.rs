@@ -17,6 +17,7 @@ mod api_server;
 mod crds;
 mod exports;
 mod gateways;
+mod headless;
 mod imports;
 mod leadership;
 #[path = "../harness/process.rs"]

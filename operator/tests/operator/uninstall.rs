@@ -21,6 +21,11 @@ async fn cleanup_leaves_what_users_wrote_and_nothing_of_ours() {
     scene.await_crds().await;
     scene.make_export().await;
     scene.import().await;
+    let other = Scene::of(&cluster, "other").await;
+    other.make_namespace().await;
+    other.make_headless_copy("west", &["web-0", "web-1"]).await;
+    other.import().await;
+    assert_eq!(other.endpoint_services().await.len(), 2);
     let secrets: Api<Secret> = Api::namespaced(scene.client.clone(), SYSTEM);
     eventually("there is a CA", async || {
         secrets
@@ -44,6 +49,7 @@ async fn cleanup_leaves_what_users_wrote_and_nothing_of_ours() {
     .await;
 
     scene.nothing_is_left().await;
+    other.nothing_is_left().await;
     assert!(
         scene
             .cluster_exports()

@@ -85,9 +85,23 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $program.affinity }}
+{{- if $program.affinity }}
 affinity:
-  {{- toYaml . | nindent 2 }}
+  {{- toYaml $program.affinity | nindent 2 }}
+{{- else if eq .component "operator" }}
+# A node that dies is to take either a gateway or the operator's leader with it, who takes the dead
+# gateway out of the slices; both at once only where there are too few nodes.
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      {{- range $component := list "operator" "gateway" }}
+      - weight: {{ ternary 100 50 (eq $component "operator") }}
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels:
+              {{- include "tombolo.selector" (dict "component" $component) | nindent 14 }}
+      {{- end }}
 {{- end }}
 topologySpreadConstraints:
   {{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}

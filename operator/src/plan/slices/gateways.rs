@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointSlice};
 use tombolo_catalog::Import;
-use tombolo_crds::well_known::SOURCE_CLUSTER_LABEL;
+use tombolo_crds::well_known::{ENDPOINT_CLUSTER_LABEL, SOURCE_CLUSTER_LABEL};
 
 use super::{Part, endpoint_port, short_hash};
 use crate::gateways::Listing;
@@ -14,8 +15,22 @@ use crate::plan::derived::{self, GatewayPorts};
 use crate::plan::ownership;
 use crate::plan::view::View;
 
-/// A set of gateway ports on which a replica listens for this import.
-type Served = BTreeSet<u16>;
+/// A set of gateway ports on which a replica listens for a Service.
+pub(in crate::plan) type Served = BTreeSet<u16>;
+
+/// Addresses of replicas by family and by what they have in common.
+pub(in crate::plan) type Groups = BTreeMap<(&'static str, Served), BTreeSet<IpAddr>>;
+
+/// A Service behind which gateways are to be listed.
+#[derive(Clone, Copy)]
+pub(in crate::plan) struct Target<'a> {
+    /// The gateway ports in question.
+    pub(in crate::plan) wanted: &'a Served,
+    /// The resourceVersion with which the Service got its gateway ports.
+    pub(in crate::plan) ports_since: Option<u64>,
+    /// Its slices as they are.
+    pub(in crate::plan) slices: &'a [Arc<EndpointSlice>],
+}
 
 /// One slice for each family and each set of ports that the replicas have in common. They differ
 /// only while a replica catches up or refuses a port.
@@ -38,22 +53,16 @@ pub(super) fn parts(
         })
         .map(|(_, _, gateway_port)| gateway_port)
         .collect();
-    let mut groups: BTreeMap<(&'static str, Served), BTreeSet<IpAddr>> = BTreeMap::new();
-    for replica in view
+    let target = Target {
+        wanted: &wanted,
+        ports_since: view.ports_since,
+        slices: &view.slices,
+    };
+    // To its own cluster a gateway needs no link.
+    let linked = view
         .gateways
         .iter()
-        .filter(|replica| replica.linked.contains(cluster))
-    {
-        for address in &replica.addresses {
-            let served = served(view, replica, *address, &wanted);
-            if !served.is_empty() {
-                groups
-                    .entry((family(*address), served))
-                    .or_default()
-                    .insert(*address);
-            }
-        }
-    }
+        .filter(|replica| *cluster == *view.cluster || replica.linked.contains(cluster));
     let part = |((family, served), addresses): ((&'static str, Served), BTreeSet<IpAddr>)| Part {
         cluster: cluster.to_owned(),
         suffix: suffix(family, &served, &wanted),
@@ -67,32 +76,52 @@ pub(super) fn parts(
             })
             .collect(),
     };
-    groups.into_iter().map(part).collect()
+    groups(linked, target).into_iter().map(part).collect()
+}
+
+/// The replicas by what they have in common.
+pub(in crate::plan) fn groups<'a>(
+    replicas: impl Iterator<Item = &'a Listing>,
+    target: Target<'_>,
+) -> Groups {
+    let mut groups = Groups::new();
+    for replica in replicas {
+        for address in &replica.addresses {
+            let served = served(target, replica, *address);
+            if !served.is_empty() {
+                groups
+                    .entry((family(*address), served))
+                    .or_default()
+                    .insert(*address);
+            }
+        }
+    }
+    groups
 }
 
 /// What gateways of this version carry between clusters.
-fn is_carried(protocol: &str) -> bool {
+pub(in crate::plan) fn is_carried(protocol: &str) -> bool {
     protocol == "TCP"
 }
 
-fn served(view: &View, replica: &Listing, address: IpAddr, wanted: &Served) -> Served {
+fn served(target: Target<'_>, replica: &Listing, address: IpAddr) -> Served {
     let Some(listening) = replica.listening else {
         return Served::new();
     };
-    let caught_up = view.ports_since.is_some_and(|since| since <= listening);
+    let caught_up = target.ports_since.is_some_and(|since| since <= listening);
     let served: Served = if replica.heard && caught_up {
-        wanted.clone()
+        target.wanted.clone()
     } else {
         // What it is listed with it listens on: a port that is added to the import, or a restart
         // of this operator, takes nothing from the connections of the others.
-        let listed = view
+        let listed = target
             .slices
             .iter()
             .filter(|slice| ownership::is_our_slice(slice));
         let listed: Served = listed
             .flat_map(|slice| listed_ports(slice, address))
             .collect();
-        wanted.intersection(&listed).copied().collect()
+        target.wanted.intersection(&listed).copied().collect()
     };
     served.difference(&replica.refused).copied().collect()
 }
@@ -101,7 +130,10 @@ fn served(view: &View, replica: &Listing, address: IpAddr, wanted: &Served) -> S
 fn listed_ports(slice: &EndpointSlice, address: IpAddr) -> Vec<u16> {
     let labels = slice.metadata.labels.as_ref();
     let address = address.to_string();
-    let is_listed = labels.is_some_and(|labels| labels.contains_key(SOURCE_CLUSTER_LABEL))
+    let is_of_gateways = |labels: &BTreeMap<String, String>| {
+        labels.contains_key(SOURCE_CLUSTER_LABEL) || labels.contains_key(ENDPOINT_CLUSTER_LABEL)
+    };
+    let is_listed = labels.is_some_and(is_of_gateways)
         && slice
             .endpoints
             .iter()
@@ -114,7 +146,7 @@ fn listed_ports(slice: &EndpointSlice, address: IpAddr) -> Vec<u16> {
 
 /// Without a node or a zone: where a gateway stands says nothing of where the connection goes, and
 /// a policy that keeps traffic on the node must not choose it.
-fn endpoint(address: IpAddr) -> Endpoint {
+pub(in crate::plan) fn endpoint(address: IpAddr) -> Endpoint {
     Endpoint {
         addresses: vec![address.to_string()],
         conditions: Some(EndpointConditions {
@@ -126,11 +158,11 @@ fn endpoint(address: IpAddr) -> Endpoint {
     }
 }
 
-pub(super) fn family(address: IpAddr) -> &'static str {
+pub(in crate::plan) fn family(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
-fn suffix(family: &str, served: &Served, wanted: &Served) -> String {
+pub(in crate::plan) fn suffix(family: &str, served: &Served, wanted: &Served) -> String {
     let family = family.to_ascii_lowercase();
     if served == wanted {
         return family;

@@ -4,12 +4,16 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use tombolo_catalog::Import;
 
 use super::{Part, endpoint_port, is_of_addresses, short_hash};
-use crate::plan::derived::GatewayPorts;
 use crate::plan::ownership;
 use crate::plan::view::View;
 
-/// A copy of each slice of the exported Service, with those of its ports that the import has.
-pub(super) fn parts(view: &View, import: &Import, ports: &GatewayPorts) -> Vec<Part> {
+/// A copy of each slice of the exported Service, with those of its ports that the import has:
+/// names, and places in [`Import::ports`].
+pub(in crate::plan) fn parts(
+    view: &View,
+    import: &Import,
+    ports: &[(Option<&str>, usize)],
+) -> Vec<Part> {
     let sources = view.service_slices.iter().filter(|slice| {
         is_of_addresses(slice)
             && !ownership::is_our_slice(slice)
@@ -23,13 +27,13 @@ pub(super) fn parts(view: &View, import: &Import, ports: &GatewayPorts) -> Vec<P
 fn part(
     view: &View,
     import: &Import,
-    ports: &GatewayPorts,
+    ports: &[(Option<&str>, usize)],
     source: &EndpointSlice,
 ) -> Option<Part> {
     let ports: Vec<EndpointPort> = ports
         .iter()
-        .filter(|(_, place, _)| import.ports[*place].is_served_by(&view.cluster))
-        .flat_map(|(name, place, _)| {
+        .filter(|(_, place)| import.ports[*place].is_served_by(&view.cluster))
+        .flat_map(|&(name, place)| {
             // A slice's ports have the names of the Service's. One name may stand for several
             // numbers where pods differ in a named target port; those are in different slices.
             let own = import.ports[place].port.name.as_deref().unwrap_or_default();

@@ -134,6 +134,6 @@ fn outcome(world: &World) -> impl PartialEq + std::fmt::Debug {
         world.own_export(),
         ["Valid", "Ready", "Conflict"].map(|type_| world.export_condition(type_)),
         world.import_condition("Ready"),
-        world.ports.len(),
+        world.allotted.ports.len(),
     )
 }

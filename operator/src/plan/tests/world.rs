@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
-use tombolo_catalog::{PortAllotter, ServiceName, derived_service_name};
+use tombolo_catalog::{Policies, PortAllotter, ServiceName, derived_service_name};
 use tombolo_crds::mcs::{
     self, ServiceExport, ServiceExportSpec, ServiceImport, ServiceImportSpec, ServiceImportType,
 };
@@ -20,15 +20,24 @@ use crate::gateways::Listing;
 use crate::index::{Index, Indexed};
 use crate::mcs::McsVersion;
 use crate::plan::action::{Action, DeletedKind};
+use crate::plan::addresses::Addresses;
 use crate::plan::view::View;
-use crate::plan::{Now, Plan, plan};
+use crate::plan::{Allotted, Now, Plan, plan};
 
 pub(super) const CLUSTER_IP: &str = "10.96.0.7";
-const SYSTEM: &str = "tombolo-system";
+pub(super) const ADDRESS_CAP: usize = 500;
+pub(super) const ADDRESS_REST: Duration = Duration::from_secs(300);
+pub(super) const SYSTEM: &str = "tombolo-system";
 
 pub(super) struct World {
     pub(super) index: Index,
-    pub(super) ports: PortAllotter,
+    pub(super) allotted: Allotted,
+    /// For what rests.
+    pub(super) monotonic: Instant,
+    /// How many addresses the API server still has for endpoints.
+    pub(super) addresses: usize,
+    /// When the last plan wants to be made again.
+    pub(super) look_again: Option<Instant>,
     pub(super) wall: Timestamp,
     pub(super) notices: Vec<&'static str>,
     /// Writes that the API server refuses.
@@ -43,11 +52,18 @@ pub(super) struct World {
 impl World {
     /// The cluster `east` with the namespace `demo`, all of whose objects are known.
     pub(super) fn new() -> Self {
-        let mut index = Index::new("east", McsVersion::V1Beta1);
+        let mut index = Index::new("east", SYSTEM, McsVersion::V1Beta1);
         index.set_gateways([], &BTreeSet::new());
+        index.set_policies(Policies::default());
         let mut world = Self {
             index,
-            ports: PortAllotter::new(Duration::ZERO),
+            allotted: Allotted {
+                ports: PortAllotter::new(Duration::ZERO),
+                addresses: Addresses::new(ADDRESS_CAP, ADDRESS_REST),
+            },
+            monotonic: Instant::now(),
+            addresses: usize::MAX,
+            look_again: None,
             wall: Timestamp::from_second(1_000_000).unwrap(),
             notices: Vec::new(),
             refuse: None,
@@ -76,16 +92,22 @@ impl World {
     /// Writes until nothing is planned any more; the kinds that were written.
     pub(super) fn settle(&mut self) -> Vec<String> {
         let mut written = Vec::new();
-        let (mut failure, mut unconfirmed) = (None, false);
+        let (mut failure, mut unconfirmed, mut addresses_exhausted) = (None, false, None);
         for _ in 0..8 {
             let mut view = self.view();
             view.failure.clone_from(&failure);
             view.withdrawal_unconfirmed = unconfirmed;
+            view.addresses_exhausted.clone_from(&addresses_exhausted);
             let now = Now {
                 wall: self.wall,
-                monotonic: Instant::now(),
+                monotonic: self.monotonic,
             };
-            let Plan { actions, notices } = plan(&view, &mut self.ports, now, |_| false);
+            let Plan {
+                actions,
+                notices,
+                look_again,
+            } = plan(&view, &mut self.allotted, now, |_| false);
+            self.look_again = look_again;
             self.notices
                 .extend(notices.iter().map(|(_, notice)| notice.reason));
             if actions.is_empty() {
@@ -96,6 +118,8 @@ impl World {
                     failure = Some("quota exceeded".to_owned());
                 } else if matches!(action, Action::Withdraw(_)) && !self.confirms {
                     unconfirmed = true;
+                } else if self.is_without_address(&action) {
+                    addresses_exhausted = Some("range is full".to_owned());
                 } else {
                     let sign = if action.is_removal() { "-" } else { "" };
                     written.push(format!("{sign}{}", action.kind()));
@@ -166,6 +190,18 @@ impl World {
         }
     }
 
+    fn is_without_address(&self, action: &Action) -> bool {
+        let Action::ApplyEndpoint(service) = action else {
+            return false;
+        };
+        self.addresses == 0 && self.endpoint_service(service).is_none()
+    }
+
+    fn endpoint_service(&self, service: &Service) -> Option<Arc<Service>> {
+        let mut found = self.view().endpoints.into_iter().map(|found| found.service);
+        found.find(|found| found.metadata.name == service.metadata.name)
+    }
+
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::ApplyClusterExport(mut export) => {
@@ -206,6 +242,22 @@ impl World {
                 });
                 spec.cluster_ips = Some(ips.collect());
                 spec.ip_families = Some(families);
+                self.put(*service);
+            }
+            Action::ApplyEndpoint(mut service) => {
+                let address = match self.endpoint_service(&service) {
+                    Some(found) => found.spec.clone().unwrap().cluster_ip.unwrap(),
+                    None => {
+                        self.addresses -= 1;
+                        self.version += 1;
+                        let [high, low] = u16::try_from(self.version).unwrap().to_be_bytes();
+                        format!("10.97.{high}.{low}")
+                    }
+                };
+                let spec = service.spec.as_mut().unwrap();
+                spec.cluster_ips = Some(vec![address.clone()]);
+                spec.cluster_ip = Some(address);
+                spec.ip_families = Some(vec!["IPv4".to_owned()]);
                 self.put(*service);
             }
             Action::ApplySlice(slice) => self.put(*slice),
