@@ -15,6 +15,8 @@ install_in_cluster() {
   for program in "${tombolo_programs[@]}"; do images+=("$program:$tombolo_tag"); done
   load_images "$cluster" "${images[@]}"
   say "installing Tombolo in $cluster"
+  # A machine that is busy with other things may have it away for a moment, which helm takes for the end.
+  wait_for 120 "the API server of $cluster" k "$cluster" get --raw /readyz
   # An interrupted helm leaves a release that it then refuses to touch.
   case $(helm_in "$cluster" status tombolo -n tombolo-system -o json 2>/dev/null | jq -r .info.status) in
     pending-install | uninstalling) quietly "helm-clean-$cluster" helm_in "$cluster" uninstall tombolo -n tombolo-system --no-hooks ;;
