@@ -42,6 +42,22 @@ fn pod_ips(pods: &[v1::Pod]) -> Vec<String> {
         .collect()
 }
 
+/// Accepts no failure of a client in west. Of one it tells where the node sent the connections that
+/// nobody answered, and which gateways there are.
+async fn unbroken(scene: &Scene, report: &ProbeReport) -> Result<()> {
+    let Err(error) = report.all_good() else {
+        return Ok(());
+    };
+    let west = scene.west();
+    let unanswered = "conntrack -L -p tcp 2>/dev/null | grep -E 'SYN_SENT|UNREPLIED' || true";
+    let unanswered = west.node().output(unanswered).await?;
+    let gateways = ["-n", SYSTEM, "get", "pods,leases", "-o", "wide"];
+    let gateways = west.kubectl(&gateways).await?;
+    let slices = ["-n", scene.namespace(), "get", "endpointslices"];
+    let slices = west.kubectl(&slices).await?;
+    Err(error.context(format!("unanswered:\n{unanswered}\n{gateways}\n{slices}")))
+}
+
 async fn kill_gateway(cluster: &Cluster) -> Result<u64> {
     let pods = cluster.program_pods("gateway").await?;
     let victim = pod_name(pods.first().context("no gateway")?)?;
@@ -108,10 +124,9 @@ async fn programs_restart_without_an_outage() -> Result<()> {
             let probe = Probe::http(&client, &id, &scene.url("hello")).await?;
             cluster.restart_program(program).await?;
             tokio::time::sleep(Duration::from_secs(3)).await;
-            probe
-                .stop()
-                .await?
-                .all_good()
+            let report = probe.stop().await?;
+            unbroken(&scene, &report)
+                .await
                 .with_context(|| format!("restart of {id}"))?;
         }
     }
@@ -164,7 +179,7 @@ async fn an_operator_without_rights_withdraws_nothing() -> Result<()> {
     .await?;
     east.rolled_out(SYSTEM, "deployment/tombolo-operator")
         .await?;
-    probe.stop().await?.all_good()?;
+    unbroken(&scene, &probe.stop().await?).await?;
     let after = imports.get("hello").await?;
     assert_eq!(
         after.metadata.uid, before.metadata.uid,
