@@ -113,7 +113,8 @@ impl Etcd {
 
 impl Cluster {
     pub(crate) fn start() -> Self {
-        Self::with_service_range("10.96.0.0/16")
+        // Services are of IPv4 unless they ask for more.
+        Self::with_service_range("10.96.0.0/16,fd00:96::/112")
     }
 
     pub(crate) fn with_service_range(range: &str) -> Self {

@@ -10,11 +10,13 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use tombolo_crds::mcs::ServiceImport;
-use tombolo_crds::well_known::{LINKED_CLUSTERS_ANNOTATION, LISTENING_ANNOTATION};
+use tombolo_crds::mcs::{ServiceExport, ServiceImport};
+use tombolo_crds::well_known::{
+    LINKED_CLUSTERS_ANNOTATION, LISTENING_ANNOTATION, REFUSED_ENDPOINTS_ANNOTATION,
+};
 
 use crate::program::SYSTEM;
-use crate::scene::Scene;
+use crate::scene::{Scene, eventually};
 
 #[tokio::test]
 async fn replicas_come_when_they_listen_and_leave_when_they_fall_silent() {
@@ -48,6 +50,51 @@ async fn replicas_come_when_they_listen_and_leave_when_they_fall_silent() {
     drop(second);
     let after: ServiceImport = scene.api().get("web").await.unwrap();
     assert_eq!(after.spec, import.spec);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_a_gateway_refuses_is_told_in_the_export() {
+    let scene = Scene::shared("refused").await;
+    scene.make_namespace().await;
+    scene.make_service(&["192.0.2.7"]).await;
+    scene.make_export().await;
+    scene.export_says("Ready", "True", "Exported").await;
+    let _gateway = Gateway::start(&scene.client, "gw-r", "10.1.0.4", "nowhere").await;
+
+    let leases: Api<Lease> = Api::namespaced(scene.client.clone(), SYSTEM);
+    let refuse = async |endpoints: &str| {
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"annotations": {REFUSED_ENDPOINTS_ANNOTATION: endpoints}},
+        });
+        let params = PatchParams::apply("refusal").force();
+        let patch = Patch::Apply(lease);
+        leases.patch("gw-r", &params, &patch).await.unwrap();
+    };
+    let tells = async |address: bool| {
+        eventually("what the export tells of the endpoint", async || {
+            let export = scene.api::<ServiceExport>().get("web").await;
+            let conditions = export
+                .map_err(|e| e.to_string())?
+                .status
+                .unwrap_or_default();
+            let ready = conditions
+                .conditions
+                .into_iter()
+                .find(|c| c.type_ == "Ready");
+            let ready = ready.ok_or("no condition Ready")?;
+            if ready.status == "True" && ready.message.contains("192.0.2.7") == address {
+                Ok(())
+            } else {
+                Err(format!("{ready:?}"))
+            }
+        })
+        .await;
+    };
+    refuse("refused/web=192.0.2.7").await;
+    tells(true).await;
+    refuse("").await;
+    tells(false).await;
 }
 
 /// A gateway as far as the operator sees one.

@@ -16,6 +16,7 @@
 mod api_server;
 mod crds;
 mod exports;
+mod families;
 mod gateways;
 mod headless;
 mod imports;
