@@ -62,6 +62,8 @@ impl Start<'_> {
             ("TOMBOLO_LINK_ADDRESS", address.to_owned()),
             ("TOMBOLO_IMPORT_ADDRESS", host),
             ("TOMBOLO_IDENTITY_DIR", identity.display().to_string()),
+            // The endpoints of tests are nobody's pods.
+            ("TOMBOLO_ALLOWED_ENDPOINT_CIDRS", "10.0.0.0/8".to_owned()),
             ("TOMBOLO_EXPORT_LEASE", self.export_lease.to_string()),
             ("TOMBOLO_WORKERS", "1".to_owned()),
             ("TOMBOLO_LOG", "info".to_owned()),
