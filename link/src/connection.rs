@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tombolo_link_wire::{CloseCode, Control, DecodeError, Hello, limits};
 
 use crate::fault::Ended;
+use crate::flows::Flows;
 use crate::framing::{FrameError, FrameReader};
 use crate::heartbeat::{Beat, Heartbeat, INTERVAL, MISSED};
 use crate::pool::ConnectionId;
@@ -70,6 +71,8 @@ pub(crate) struct Connection {
     pub(crate) credentials: Credentials,
     /// Streams of catalog and headcounts that the peer has asked for.
     pub(crate) subscriptions: Arc<AtomicUsize>,
+    /// Where its datagrams go.
+    pub(crate) flows: Arc<Flows>,
     streams: Arc<AtomicUsize>,
     /// In microseconds; 0 before the first answer.
     ping: AtomicU64,
@@ -180,6 +183,7 @@ impl Connection {
             endpoint,
             credentials,
             subscriptions: Arc::default(),
+            flows: Arc::default(),
             streams: Arc::default(),
             ping: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
@@ -217,9 +221,13 @@ impl Connection {
     }
 
     /// A stream that counts as in use.
-    pub(crate) fn stream(&self, send: quinn::SendStream, recv: quinn::RecvStream) -> LinkStream {
+    pub(crate) fn stream(
+        self: &Arc<Self>,
+        send: quinn::SendStream,
+        recv: quinn::RecvStream,
+    ) -> LinkStream {
         let in_flight = InFlight::new(&self.streams);
-        LinkStream::new(send, recv, in_flight, Arc::clone(&self.replica))
+        LinkStream::new(send, recv, in_flight, Arc::clone(self))
     }
 
     pub(crate) fn stats(&self) -> ConnectionStats {

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 pub enum Event {
     /// A datagram came that is of no connection.
     StrayDatagram,
+    /// A peer's datagram was not for a flow that is open.
+    StrayPayload,
     /// A dial ended: `Connected`, or why not.
     Dial,
     /// An inbound handshake ended: `Connected`, or why not.
@@ -56,6 +58,7 @@ impl Event {
     pub fn name(self) -> &'static str {
         match self {
             Self::StrayDatagram => "stray_datagrams",
+            Self::StrayPayload => "stray_payloads",
             Self::Dial => "dials",
             Self::Accept => "accepts",
             Self::ConnectionClosed => "connections_closed",

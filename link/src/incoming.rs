@@ -11,6 +11,8 @@ use tombolo_link_wire::{
 use crate::catalog;
 use crate::connection::Connection;
 use crate::counts::Event;
+use crate::flow::LinkFlow;
+use crate::flows::Deliver;
 use crate::framing::{FrameError, FrameReader};
 use crate::headcounts;
 use crate::local::Local;
@@ -167,16 +169,22 @@ impl Responder {
     /// When the peer went away meanwhile.
     pub async fn opened(mut self) -> Result<LinkStream, StreamError> {
         let answer = Answer::Opened.encode();
-        match self.stream.send.write_chunk(answer).await {
-            Ok(()) => {
-                self.local.counts.add(Event::StreamIn, "Opened");
-                Ok(self.stream)
-            }
-            Err(error) => {
-                self.local.counts.add(Event::StreamIn, error.reason());
-                Err(error)
-            }
-        }
+        let opened = self.stream.send.write_chunk(answer).await;
+        self.local.counts.add(Event::StreamIn, outcome(&opened));
+        opened.map(|()| self.stream)
+    }
+
+    /// As [`opened`](Self::opened), for a UDP client's flow: `deliver` gets the payloads that come
+    /// as datagrams, from the first that the peer sends.
+    ///
+    /// # Errors
+    /// When the peer went away meanwhile.
+    pub async fn opened_flow(self, deliver: Deliver) -> Result<LinkFlow, StreamError> {
+        let Self { stream, local } = self;
+        let mut flow = stream.into_flow(deliver);
+        let opened = flow.writer.open().await;
+        local.counts.add(Event::StreamIn, outcome(&opened));
+        opened.map(|()| flow)
     }
 
     /// The connection is refused; `message` is for people.
@@ -188,6 +196,13 @@ impl Responder {
     /// Waits until the peer has given up: it reads no answer any more, or is gone.
     pub async fn abandoned(&self) {
         self.stream.send.stopped().await;
+    }
+}
+
+fn outcome(opened: &Result<(), StreamError>) -> &'static str {
+    match opened {
+        Ok(()) => "Opened",
+        Err(error) => error.reason(),
     }
 }
 

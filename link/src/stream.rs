@@ -9,7 +9,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use quinn::VarInt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tombolo_link_wire::StreamCode;
+use tombolo_link_wire::{FlowId, StreamCode};
+
+use crate::connection::Connection;
+use crate::flow::LinkFlow;
+use crate::flows::Deliver;
 
 /// A stream on which both sides have agreed.
 #[derive(Debug)]
@@ -20,6 +24,7 @@ pub struct LinkStream {
     pub recv: RecvHalf,
     /// The peer's replica at the other end.
     pub replica: Arc<str>,
+    pub(crate) connection: Arc<Connection>,
 }
 
 /// The half of a stream that is written. Dropped before [`finish`](Self::finish), it is reset: a
@@ -78,14 +83,22 @@ impl LinkStream {
         send: quinn::SendStream,
         recv: quinn::RecvStream,
         in_flight: InFlight,
-        replica: Arc<str>,
+        connection: Arc<Connection>,
     ) -> Self {
         let in_flight = Arc::new(in_flight);
         Self {
             send: SendHalf::new(send, Some(Arc::clone(&in_flight))),
             recv: RecvHalf::new(recv, Some(in_flight)),
-            replica,
+            replica: Arc::clone(&connection.replica),
+            connection,
         }
+    }
+
+    /// Makes it a UDP client's flow: `deliver` gets the payloads that come as datagrams. The peer
+    /// has done the same before it answered, so that what is sent from now on finds its flow.
+    #[must_use]
+    pub fn into_flow(self, deliver: Deliver) -> LinkFlow {
+        LinkFlow::new(self, deliver)
     }
 }
 
@@ -98,6 +111,10 @@ impl SendHalf {
             ended: false,
             _in_flight: in_flight,
         }
+    }
+
+    pub(crate) fn flow(&self) -> FlowId {
+        FlowId::of_stream(VarInt::from(self.inner.id()).into_inner())
     }
 
     /// Sends all of `chunk`, without copying it. Waits while the peer's window is full.

@@ -13,6 +13,7 @@ use super::{Active, Command, close, refuse_late};
 use crate::connection::{Connection, ConnectionEvent, Established};
 use crate::counts::Event;
 use crate::dial::dial;
+use crate::flows;
 use crate::incoming::accept_streams;
 use crate::local::Local;
 use crate::pool::{Action, ConnectionId, DialEnd, DialId, Origin, Pool};
@@ -234,6 +235,9 @@ impl PeerTask {
                 .run_control(control, draining, expiry, emit)
                 .await;
         });
+        let local = Arc::clone(&self.local);
+        self.local
+            .spawn(flows::receive(local, Arc::clone(&connection)));
         let local = Arc::clone(&self.local);
         self.local.spawn(accept_streams(local, connection));
         self.publish();

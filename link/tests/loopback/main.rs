@@ -8,6 +8,7 @@
 
 mod catalog;
 mod cluster;
+mod flows;
 mod hostile;
 mod pool;
 mod relay;

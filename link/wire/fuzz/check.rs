@@ -5,8 +5,8 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use tombolo_link_wire::{
-    Answer, CatalogDecodeError, CatalogMessage, Control, DecodeError, FrameDecoder, Hello, Preface,
-    ServiceHeadcounts,
+    Answer, CatalogDecodeError, CatalogMessage, Control, DecodeError, FlowDatagram, FrameDecoder,
+    Hello, Preface, ServiceHeadcounts,
 };
 
 /// Reads the content of a frame as each kind of message: what is one means the same after it was
@@ -58,6 +58,24 @@ fn again<T: Debug + PartialEq>(
             assert!(!error.reason().is_empty());
             // Errors end in logs: they must not grow with what a stranger sent.
             assert!(error.to_string().len() < 1024, "{error}");
+        }
+    }
+}
+
+/// Reads a datagram: its flow and its payload are the same after they were written and read again,
+/// and never take more bytes than it had.
+#[allow(dead_code)]
+pub(crate) fn datagram(bytes: &[u8]) {
+    match FlowDatagram::decode(Bytes::copy_from_slice(bytes)) {
+        Ok(read) => {
+            let written = FlowDatagram::encode(read.flow, &read.payload);
+            assert!(written.len() <= bytes.len());
+            assert!(bytes.ends_with(&read.payload));
+            assert_eq!(FlowDatagram::decode(written), Ok(read));
+        }
+        Err(error) => {
+            assert!(bytes.len() < 8);
+            assert_eq!(error.reason(), "FlowIdCutShort");
         }
     }
 }

@@ -102,5 +102,9 @@ codes! {
         CatalogBroken = 7,
         /// There is a newer catalog stream in the same direction, or none is wanted any longer.
         Superseded = 8,
+        /// The endpoint of a UDP flow takes no packets: another one may.
+        EndpointGone = 12,
+        /// A UDP flow is over: idle, or it made room for another.
+        FlowOver = 13,
     }
 }

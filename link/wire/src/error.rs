@@ -22,6 +22,9 @@ pub enum DecodeError {
     /// The connection passed through more than [`limits::PATH`] clusters.
     #[error("the path has {0} clusters, more than {max}", max = limits::PATH)]
     PathTooLong(usize),
+    /// A datagram ends within the ID of its flow.
+    #[error("the datagram ends within its flow's ID")]
+    FlowIdCutShort,
 }
 
 impl DecodeError {
@@ -33,6 +36,7 @@ impl DecodeError {
             Self::UnknownKind(_) => "UnknownKind",
             Self::Field { .. } => "InvalidField",
             Self::PathTooLong(_) => "PathTooLong",
+            Self::FlowIdCutShort => "FlowIdCutShort",
         }
     }
 

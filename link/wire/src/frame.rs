@@ -107,6 +107,19 @@ pub(crate) fn frame(message: &impl prost::Message) -> Bytes {
     Bytes::from(frame)
 }
 
+/// The frame of a payload that is not a message, but a UDP client's or server's own.
+#[must_use]
+pub fn frame_payload(payload: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(HEADER + payload.len());
+    frame.extend_from_slice(
+        &u32::try_from(payload.len())
+            .unwrap_or(u32::MAX)
+            .to_be_bytes(),
+    );
+    frame.extend_from_slice(payload);
+    Bytes::from(frame)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

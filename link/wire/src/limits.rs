@@ -12,6 +12,8 @@ pub const ANSWER: usize = 4 * 1024;
 /// ([`tombolo_catalog::MAX_PORTS`], [`tombolo_catalog::MAX_METADATA_BYTES`],
 /// [`tombolo_catalog::MAX_ENDPOINTS`]).
 pub const CATALOG: usize = 384 * 1024;
+/// A payload of a UDP flow in a frame: what UDP over IPv6 can carry at most (RFC 768, RFC 8200).
+pub const PAYLOAD: usize = 65_527;
 
 /// A `ServiceHeadcounts`: two names, and [`PLACES`] with two label values each.
 pub const HEADCOUNTS: usize = 64 * 1024;

@@ -29,6 +29,12 @@ fn every_stream_of_the_corpus_is_cut_into_the_same_frames() {
     assert!(replayed >= 4, "only {replayed} streams");
 }
 
+#[test]
+fn every_datagram_of_the_corpus_is_read_or_refused() {
+    let replayed = replay("datagrams", check::datagram);
+    assert!(replayed >= 6, "only {replayed} datagrams");
+}
+
 fn replay(target: &str, check: impl Fn(&[u8])) -> usize {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")

@@ -21,8 +21,8 @@ use tombolo_catalog::{Headcount, Headcounts, MAX_ENDPOINTS, MAX_PORTS, Place, Se
 use tombolo_crds::mcs::{ServiceImportType, ServicePort};
 use tombolo_crds::{ClusterExportSpec, ExportedEndpoint};
 use tombolo_link_wire::{
-    Answer, CatalogMessage, Connect, Control, Hello, Preface, Protocol, Refusal, RefusalReason,
-    ServiceHeadcounts, Source, limits,
+    Answer, CatalogMessage, Connect, Control, FlowDatagram, FlowId, Hello, Preface, Protocol,
+    Refusal, RefusalReason, ServiceHeadcounts, Source, frame_payload, limits,
 };
 
 proptest! {
@@ -114,6 +114,24 @@ proptest! {
             check::messages(&content);
             check::messages(&content[..cut.index(content.len())]);
         }
+    }
+
+    #[test]
+    fn a_payload_arrives_unchanged_in_the_flow_of_its_own(
+        stream in 0..(1_u64 << 62),
+        payload in vec(any::<u8>(), 0..2000),
+    ) {
+        let flow = FlowId::of_stream(stream);
+        let sent = FlowDatagram::encode(flow, &payload);
+        prop_assert!(sent.len() <= payload.len() + 8);
+        let arrived = FlowDatagram { flow, payload: payload.clone().into() };
+        prop_assert_eq!(FlowDatagram::decode(sent), Ok(arrived));
+        prop_assert_eq!(content(frame_payload(&payload), limits::PAYLOAD), payload);
+    }
+
+    #[test]
+    fn any_datagram_is_read_or_refused(bytes in vec(any::<u8>(), 0..64)) {
+        check::datagram(&bytes);
     }
 
     #[test]
