@@ -99,6 +99,8 @@ if ! $quick; then
     done
     before=$failed
     end_to_end services 4 || true
+    end_to_end udp 4 || true
+    end_to_end identity 2 || true
     end_to_end headless 3 || true
     end_to_end traffic 4 || true
     end_to_end boundaries 2 || true

@@ -4,7 +4,9 @@ use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use tombolo_crds::mcs::{ServiceExport, ServiceImportType, ServicePort};
-use tombolo_crds::well_known::{ENDPOINT_SERVICE_LABEL, IMPORT_LABEL};
+use tombolo_crds::well_known::{
+    ENDPOINT_SERVICE_LABEL, IMPORT_LABEL, PROXY_PROTOCOL_ANNOTATION, PROXY_PROTOCOL_V2,
+};
 use tombolo_crds::{ClusterExportSpec, ExportedEndpoint};
 
 use crate::validate::{Malformed, validate};
@@ -88,9 +90,23 @@ pub fn export_from(
             ServiceImportType::Headless => endpoints,
             ServiceImportType::ClusterSetIP => Vec::new(),
         },
+        proxy_protocol: proxy_protocol(service).ok().flatten().map(str::to_owned),
     };
     validate(&exported)?;
     Ok(exported)
+}
+
+/// The version of the PROXY protocol that a Service asks for.
+///
+/// # Errors
+/// What it asks for, if there is no such version.
+pub fn proxy_protocol(service: &Service) -> Result<Option<&str>, &str> {
+    let annotations = service.metadata.annotations.as_ref();
+    match annotations.and_then(|annotations| annotations.get(PROXY_PROTOCOL_ANNOTATION)) {
+        None => Ok(None),
+        Some(version) if version == PROXY_PROTOCOL_V2 => Ok(Some(version)),
+        Some(other) => Err(other),
+    }
 }
 
 fn import_type(service: &Service, spec: &ServiceSpec) -> Result<ServiceImportType, Invalid> {

@@ -28,7 +28,7 @@ mod withdrawals;
 pub use allotment::{DoubleClaim, Exhausted, PortAllotter, PortClaim, PortKey, Rebuilt};
 pub use derived::derived_service_name;
 pub use endpoint::{EndpointName, endpoint_id};
-pub use export::{Invalid, export_from};
+pub use export::{Invalid, export_from, proxy_protocol};
 pub use headcount::{Headcount, Headcounts, Place};
 pub use merge::{Conflict, ConflictReason, Conflicts, Import, ImportPort, merge};
 pub use service_name::ServiceName;

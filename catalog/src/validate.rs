@@ -71,7 +71,7 @@ pub enum Malformed {
     #[error("{field} {value:?} is not allowed")]
     Field {
         /// `sessionAffinity`, `sessionAffinityConfig`, `internalTrafficPolicy`,
-        /// `trafficDistribution` or `ipFamilies`.
+        /// `trafficDistribution`, `ipFamilies` or `proxyProtocol`.
         field: &'static str,
         /// What was found, cut to a printable length.
         value: String,
@@ -138,6 +138,7 @@ pub fn validate(export: &ClusterExportSpec) -> Result<(), Malformed> {
     validate_ports(&export.ports)?;
     validate_traffic(export)?;
     validate_endpoints(&export.endpoints)?;
+    validate_proxy_protocol(export.proxy_protocol.as_deref())?;
     validate_metadata(&export.exported_labels, &export.exported_annotations)?;
     Ok(())
 }
@@ -241,6 +242,18 @@ fn validate_traffic(export: &ClusterExportSpec) -> Result<(), Malformed> {
         [] | ["IPv4" | "IPv6"] | ["IPv4", "IPv6"] | ["IPv6", "IPv4"]
     ) {
         return Err(wrong("ipFamilies", &families.join(",")));
+    }
+    Ok(())
+}
+
+// Which versions there are is for the exporting cluster alone to know.
+fn validate_proxy_protocol(version: Option<&str>) -> Result<(), Malformed> {
+    let version = version.unwrap_or("v2");
+    if version.len() > 8 || !version.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(Malformed::Field {
+            field: "proxyProtocol",
+            value: excerpt(version),
+        });
     }
     Ok(())
 }

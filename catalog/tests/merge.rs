@@ -173,6 +173,7 @@ fn export(cluster: &'static str) -> impl Strategy<Value = ClusterExportSpec> {
                 exported_annotations: Default::default(),
                 ready: true,
                 endpoints: Vec::new(),
+                proxy_protocol: None,
             },
         )
         .prop_filter("two ports of an export are alike", |export| {

@@ -75,6 +75,10 @@ pub struct ClusterExportSpec {
     /// stays at home.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<ExportedEndpoint>,
+    /// The version of the PROXY protocol by which gateways tell the Service's pods who connects
+    /// from other clusters: `v2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<String>,
 }
 
 /// An endpoint of a headless Service. Where it is says nothing to another cluster, whose addresses

@@ -51,6 +51,11 @@ pub const STALE_CONDITION: &str = "tombolo.io/Stale";
 pub const IMPORTED_CONDITION: &str = "tombolo.io/Imported";
 /// Condition of a Peer: it is not reached, so its exports may be old, and will be withdrawn.
 pub const EXPORTS_STALE_CONDITION: &str = "ExportsStale";
+/// On an exported Service: the version of the PROXY protocol by which gateways tell its pods who
+/// connects to its TCP ports from other clusters. The only one is [`PROXY_PROTOCOL_V2`].
+pub const PROXY_PROTOCOL_ANNOTATION: &str = "tombolo.io/proxy-protocol";
+/// A value of [`PROXY_PROTOCOL_ANNOTATION`].
+pub const PROXY_PROTOCOL_V2: &str = "v2";
 
 /// ClusterProperty with the ID of this cluster (KEP-2149).
 pub const CLUSTER_ID_PROPERTY: &str = "cluster.clusterset.k8s.io";

@@ -119,6 +119,15 @@ impl Scene {
             .map(drop)
     }
 
+    /// `kubectl` with these words in the namespace.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub async fn kubectl(&self, cluster: &Cluster, words: &[&str]) -> Result<()> {
+        let in_namespace = [&["-n", &self.namespace], words].concat();
+        cluster.kubectl(&in_namespace).await.map(drop)
+    }
+
     /// A pod to type into.
     ///
     /// # Errors

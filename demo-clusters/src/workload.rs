@@ -133,6 +133,68 @@ spec:
     )
 }
 
+/// A UDP server on 8081 that tells the pod's name (`hostname`) or what it is asked to (`echo …`).
+#[must_use]
+pub fn udp(name: &str, replicas: usize, toolbox: &str) -> String {
+    format!(
+        "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - name: {name}
+          image: {toolbox}
+          imagePullPolicy: IfNotPresent
+          args: [netexec, --http-port=8080, --udp-port=8081]
+          readinessProbe:
+            httpGet: {{path: /hostname, port: 8080}}
+            periodSeconds: 1
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  selector: {{app: {name}}}
+  ports: [{{name: udp, port: 8081, protocol: UDP}}]
+"
+    )
+}
+
+/// A TCP server on 9000 that sends back all that it got, as hexadecimal digits, once the client has
+/// ended.
+#[must_use]
+pub fn recorder(name: &str, toolbox: &str) -> String {
+    let service = service(name, &[("tcp", 9000, 9000)]);
+    format!(
+        "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - name: {name}
+          image: {toolbox}
+          imagePullPolicy: IfNotPresent
+          command: [socat, -t60, \"TCP-LISTEN:9000,fork,reuseaddr\", \"SYSTEM:od -An -v -tx1\"]
+          readinessProbe:
+            tcpSocket: {{port: 9000}}
+            periodSeconds: 1
+---{service}"
+    )
+}
+
 /// A Service that selects the pods labelled `app: <name>`; ports as (name, port, target port).
 #[must_use]
 pub fn service(name: &str, ports: &[(&str, u16, u16)]) -> String {

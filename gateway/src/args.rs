@@ -54,6 +54,10 @@ pub struct Args {
     #[arg(long, env = "POD_IP")]
     pub(crate) pod_ip: Option<IpAddr>,
 
+    /// All addresses of this pod: UDP clients of imports are served on each of them
+    #[arg(long, env = "POD_IPS", value_delimiter = ',')]
+    pub(crate) pod_ips: Vec<IpAddr>,
+
     /// Address of the API server's Service, which is never dialled
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
     pub(crate) api_server: Option<String>,

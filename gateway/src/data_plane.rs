@@ -2,21 +2,30 @@
 //!
 //! ```text
 //! client ─ kube-proxy ─► near ═════ stream of a link ═════► far ─► endpoint
+//!          UDP           near_flow ═ the same, and datagrams ═► far_flow
 //! ```
 
 mod far;
+mod far_flow;
+mod flow;
 mod near;
+mod near_flow;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tombolo_link::{LinkStream, Links, PeerLink};
 use tombolo_runtime::tasks::Tasks;
 
+use self::flow::Room;
+use self::near_flow::NearFlow;
+use crate::flows::{FlowLimits, FlowTable};
+use crate::listeners::Handlers;
 use crate::metrics::{DataPlaneMetrics, Direction, Flow, PeerLabels};
 use crate::splice::{self, Bytes};
 use crate::world::Snapshots;
@@ -30,6 +39,8 @@ pub struct Limits {
     pub open: Duration,
     /// For one endpoint to answer a dial.
     pub dial: Duration,
+    /// UDP flows of clients here at a time.
+    pub flows: FlowLimits,
 }
 
 /// The data plane of one gateway.
@@ -42,6 +53,8 @@ pub struct DataPlane {
     limits: Limits,
     tasks: Tasks,
     active: AtomicUsize,
+    near_flows: Mutex<FlowTable<NearFlow>>,
+    room: Room,
 }
 
 /// One of the connections that [`Limits::connections`] allows.
@@ -61,6 +74,7 @@ impl Limits {
             open: Duration::from_secs(10),
             // A lost SYN is sent again after one second.
             dial: Duration::from_millis(2500),
+            flows: FlowLimits::default(),
         }
     }
 }
@@ -86,7 +100,19 @@ impl DataPlane {
             limits,
             tasks,
             active: AtomicUsize::new(0),
+            near_flows: Mutex::new(FlowTable::new(limits.flows)),
+            room: Room::new(),
         })
+    }
+
+    /// What serves the clients of [listeners](crate::listeners::Listeners).
+    #[must_use]
+    pub fn handlers(self: &Arc<Self>) -> Handlers {
+        let (of_tcp, of_udp) = (Arc::clone(self), Arc::clone(self));
+        Handlers {
+            accept: Arc::new(move |port, client, address| of_tcp.accept(port, client, address)),
+            receive: Arc::new(move |port, socket, stop| of_udp.receive(port, socket, stop)),
+        }
     }
 
     /// Connections that are open, or being opened.

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tombolo_catalog::ServiceName;
 use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::ServiceImportType;
+use tombolo_crds::well_known::PROXY_PROTOCOL_V2;
 
 use crate::affinity::{self, Client};
 use crate::pods::Pods;
@@ -88,6 +89,8 @@ pub enum NoEndpoint {
 #[derive(Debug, Default)]
 pub struct Endpoints {
     services: HashMap<ServiceName, HashMap<(Protocol, u16), Target>>,
+    /// Whose pods are told who connects.
+    announced: HashSet<ServiceName>,
     pods: Arc<Pods>,
     guard: Guard,
 }
@@ -194,7 +197,11 @@ impl Endpoints {
             });
             services.insert(key.clone(), ports.collect());
         }
+        let announced = exports
+            .iter()
+            .filter(|(_, export, _)| export.proxy_protocol.as_deref() == Some(PROXY_PROTOCOL_V2));
         Self {
+            announced: announced.map(|(key, ..)| key.clone()).collect(),
             services,
             pods,
             guard,
@@ -271,6 +278,12 @@ impl Endpoints {
             return Err(NoEndpoint::EndpointRefused);
         }
         Ok(picked)
+    }
+
+    /// Whether a service's pods want the PROXY protocol before a client's first byte.
+    #[must_use]
+    pub fn is_announced(&self, service: &ServiceName) -> bool {
+        self.announced.contains(service)
     }
 
     /// The pods of the same moment.

@@ -1,10 +1,14 @@
 //! What the gateway counts.
 
+mod flows;
+
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+pub use self::flows::{Carrier, DropLabels, FlowMetrics, Open, PayloadCounters, PayloadLabels};
 
 /// Which way a connection was opened, seen from this cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -76,8 +80,10 @@ pub struct DataPlaneMetrics {
     pub refused: Family<ReasonLabels, Counter>,
     /// Opened connections that have ended, by how.
     pub closed: Family<ReasonLabels, Counter>,
-    /// Payload.
+    /// Payload of connections and flows.
     pub bytes: Family<ByteLabels, Counter>,
+    /// UDP.
+    pub flows: FlowMetrics,
     /// Endpoints that did not answer a dial.
     pub dial_failures: Counter,
     /// Ports that clients can connect to.
@@ -105,8 +111,11 @@ impl DataPlaneMetrics {
     /// Metrics that `registry` shows.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("gateway");
+        let metrics = Self {
+            flows: FlowMetrics::register(registry),
+            ..Self::default()
+        };
         registry.register(
             "connections_opened",
             "Connections opened end to end",

@@ -94,8 +94,8 @@ pub struct Route {
 /// All routes of one moment; immutable but for the cursors.
 #[derive(Debug, Default)]
 pub struct Routes {
-    tcp: HashMap<u16, Route>,
-    contested: BTreeSet<u16>,
+    by_port: HashMap<(Protocol, u16), Route>,
+    contested: BTreeSet<(Protocol, u16)>,
     not_carried: BTreeMap<ServiceName, BTreeSet<(Protocol, u16)>>,
 }
 
@@ -155,14 +155,14 @@ impl Routes {
     ) -> Self {
         let exporters = exporters(own_cluster, exports);
         let mut cursors: HashMap<&ServiceName, Arc<AtomicUsize>> = previous
-            .tcp
+            .by_port
             .values()
             .map(|route| (&route.import, Arc::clone(&route.cursor)))
             .collect();
         let mut routes = Self::default();
         for service in services {
             for port in &service.ports {
-                if port.protocol != Protocol::Tcp {
+                if !port.protocol.is_carried() {
                     routes
                         .not_carried
                         .entry(service.import.clone())
@@ -170,6 +170,7 @@ impl Routes {
                         .insert((port.protocol, port.port));
                     continue;
                 }
+                let gateway_port = (port.protocol, port.gateway_port);
                 let route = Route {
                     import: service.import.clone(),
                     port: port.port,
@@ -181,14 +182,14 @@ impl Routes {
                     affinity: service.affinity,
                     cursor: Arc::clone(cursors.entry(&service.import).or_default()),
                 };
-                if routes.tcp.insert(port.gateway_port, route).is_some() {
-                    routes.contested.insert(port.gateway_port);
+                if routes.by_port.insert(gateway_port, route).is_some() {
+                    routes.contested.insert(gateway_port);
                 }
             }
         }
         // Serving either claimant would send some clients to the wrong service.
         for port in &routes.contested {
-            routes.tcp.remove(port);
+            routes.by_port.remove(port);
         }
         routes
     }
@@ -197,19 +198,21 @@ impl Routes {
     ///
     /// # Errors
     /// [`NoRoute::UnknownPort`] if no import has that port, or more than one.
-    pub fn get(&self, gateway_port: u16) -> Result<&Route, NoRoute> {
-        self.tcp.get(&gateway_port).ok_or(NoRoute::UnknownPort)
+    pub fn get(&self, protocol: Protocol, gateway_port: u16) -> Result<&Route, NoRoute> {
+        self.by_port
+            .get(&(protocol, gateway_port))
+            .ok_or(NoRoute::UnknownPort)
     }
 
-    /// The TCP ports on which to listen.
+    /// The ports on which to listen.
     #[must_use]
-    pub fn ports(&self) -> BTreeSet<u16> {
-        self.tcp.keys().copied().collect()
+    pub fn ports(&self) -> BTreeSet<(Protocol, u16)> {
+        self.by_port.keys().copied().collect()
     }
 
-    /// TCP ports that more than one import claims; served by none of them.
+    /// Ports that more than one import claims; served by none of them.
     #[must_use]
-    pub fn contested(&self) -> &BTreeSet<u16> {
+    pub fn contested(&self) -> &BTreeSet<(Protocol, u16)> {
         &self.contested
     }
 
@@ -231,12 +234,13 @@ fn clusters(
         let cluster = Some(endpoint.cluster.as_str()).filter(|cluster| *cluster != own_cluster);
         return cluster.into_iter().map(Arc::from).collect();
     }
-    let found = exporters.get(&(&service.import.namespace, &service.import.name, port.port));
+    let (namespace, name) = (&service.import.namespace, &service.import.name);
+    let found = exporters.get(&(namespace, name, port.protocol, port.port));
     let clusters = found.into_iter().flatten();
     clusters.map(|cluster| Arc::from(*cluster)).collect()
 }
 
-type Exporters<'a> = HashMap<(&'a String, &'a String, u16), BTreeSet<&'a str>>;
+type Exporters<'a> = HashMap<(&'a String, &'a String, Protocol, u16), BTreeSet<&'a str>>;
 
 fn exporters<'a>(
     own_cluster: &str,
@@ -248,14 +252,14 @@ fn exporters<'a>(
             continue;
         }
         for port in &export.ports {
-            if Protocol::from_api(&port.protocol) != Some(Protocol::Tcp) {
+            let Some(protocol) = Protocol::from_api(&port.protocol) else {
                 continue;
-            }
+            };
             let Some(number) = port_number(port.port) else {
                 continue;
             };
             exporters
-                .entry((&export.namespace, &export.name, number))
+                .entry((&export.namespace, &export.name, protocol, number))
                 .or_default()
                 .insert(&export.cluster);
         }

@@ -31,7 +31,7 @@ use crate::control::{Control, Outlets, Watched};
 use crate::data_plane::{DataPlane, Limits};
 use crate::heartbeat::{self, Siblings};
 use crate::link_metrics::LinkMetrics;
-use crate::listeners::{Accept, Listeners};
+use crate::listeners::Listeners;
 use crate::metrics::{ControlMetrics, DataPlaneMetrics};
 use crate::projection;
 use crate::world::{SharedTable, World};
@@ -72,6 +72,7 @@ impl Args {
             export_lease,
             workers: _,
             pod_ip,
+            pod_ips,
             api_server,
         } = self;
         let state_dir = runtime.state_dir.clone();
@@ -105,6 +106,7 @@ impl Args {
         let api_server = api_server.and_then(|address| address.parse::<IpAddr>().ok());
         let never: HashSet<_> = pod_ip
             .into_iter()
+            .chain(pod_ips.iter().copied())
             .chain(api_server)
             .map(|ip| ip.to_canonical())
             .collect();
@@ -123,10 +125,9 @@ impl Args {
             tasks.clone(),
         );
         drop(tasks.spawn_service("inbound", Arc::clone(&carried).serve(incoming)));
-        let accept: Accept =
-            Arc::new(move |port, client, address| carried.accept(port, client, address));
+        let handlers = carried.handlers();
         let outlets = Outlets {
-            listeners: Listeners::new(import_address, tasks, accept),
+            listeners: Listeners::new(import_address, pod_ips.clone(), tasks, handlers),
             data_plane,
             data_plane_metrics: metrics,
             catalog,

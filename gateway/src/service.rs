@@ -12,7 +12,7 @@ pub enum Protocol {
     /// The default of Kubernetes.
     #[default]
     Tcp,
-    /// Not carried yet.
+    /// Carried as flows.
     Udp,
     /// Not carried.
     Sctp,
@@ -27,6 +27,22 @@ impl Protocol {
             "UDP" => Some(Self::Udp),
             "SCTP" => Some(Self::Sctp),
             _ => None,
+        }
+    }
+
+    /// Whether it is carried between clusters.
+    #[must_use]
+    pub fn is_carried(self) -> bool {
+        self.on_link().is_some()
+    }
+
+    /// As the link names it, if it is carried between clusters.
+    #[must_use]
+    pub fn on_link(self) -> Option<tombolo_link::Protocol> {
+        match self {
+            Self::Tcp => Some(tombolo_link::Protocol::Tcp),
+            Self::Udp => Some(tombolo_link::Protocol::Udp),
+            Self::Sctp => None,
         }
     }
 

@@ -32,6 +32,7 @@ pub(crate) fn export_of(cluster: &str, namespace: &str, name: &str) -> ClusterEx
         exported_annotations: BTreeMap::new(),
         ready: true,
         endpoints: Vec::new(),
+        proxy_protocol: None,
     }
 }
 

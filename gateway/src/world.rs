@@ -306,7 +306,7 @@ mod tests {
         let routes = world.snapshots().routes.load();
         assert_eq!(
             routes
-                .get(10_000)
+                .get(Protocol::Tcp, 10_000)
                 .unwrap()
                 .candidates(client(1), |_| true)
                 .unwrap(),

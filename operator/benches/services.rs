@@ -205,5 +205,6 @@ fn export(cluster: &str, number: usize, ready: bool) -> ClusterExportSpec {
         exported_annotations: BTreeMap::new(),
         ready,
         endpoints: Vec::new(),
+        proxy_protocol: None,
     }
 }

@@ -22,6 +22,7 @@ use tombolo_runtime::events::Notice;
 
 pub mod action;
 pub mod addresses;
+mod carried;
 pub(crate) mod conditions;
 mod derived;
 mod export;

@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use tokio::sync::Notify;
 use tombolo_catalog::ServiceName;
 use tombolo_crds::mcs::{ServiceExport, ServiceImport, v1alpha1};
-use tombolo_crds::well_known::EXPORTS_STALE_CONDITION;
+use tombolo_crds::well_known::{EXPORTS_STALE_CONDITION, PROXY_PROTOCOL_ANNOTATION};
 use tombolo_crds::{ClusterExport, Peer};
 use tombolo_runtime::watch::{self, Key, Watches};
 
@@ -152,7 +152,9 @@ fn project_namespace(mut namespace: Namespace) -> Option<Namespace> {
 
 fn project_service(mut service: Service) -> Option<Service> {
     trim(&mut service.metadata);
-    service.metadata.annotations = None;
+    if let Some(annotations) = &mut service.metadata.annotations {
+        annotations.retain(|key, _| key == PROXY_PROTOCOL_ANNOTATION);
+    }
     service.status = None;
     Some(service)
 }

@@ -5,6 +5,27 @@ use tombolo_crds::mcs::ServiceExportSpec;
 use super::*;
 
 #[test]
+fn the_proxy_protocol_is_exported_in_the_version_that_there_is() {
+    let exported = |version: Option<&str>| {
+        let mut service = service(ServiceSpec {
+            ports: Some(vec![port(None, "TCP", 80)]),
+            ..Default::default()
+        });
+        service.metadata.annotations = version
+            .map(|version| [(PROXY_PROTOCOL_ANNOTATION.to_owned(), version.to_owned())].into());
+        let exported = export_from("east", &export(), Some(&service), true, Vec::new()).unwrap();
+        let asked = proxy_protocol(&service).map(|asked| asked.map(str::to_owned));
+        (exported.proxy_protocol, asked.map_err(str::to_owned))
+    };
+
+    assert_eq!(exported(None), (None, Ok(None)));
+    let v2 = Some("v2".to_owned());
+    assert_eq!(exported(Some("v2")), (v2.clone(), Ok(v2)));
+    // A Service is not withdrawn for a slip of the pen.
+    assert_eq!(exported(Some("2")), (None, Err("2".to_owned())));
+}
+
+#[test]
 fn a_cluster_ip_service_is_exported_with_all_that_matters() {
     let mut service = service(ServiceSpec {
         type_: Some("ClusterIP".to_owned()),

@@ -320,6 +320,7 @@ fn export(cluster: &str, created_at: i64, ports: &[(&str, &str, i32)]) -> Cluste
         exported_annotations: BTreeMap::new(),
         ready: false,
         endpoints: Vec::new(),
+        proxy_protocol: None,
     }
 }
 

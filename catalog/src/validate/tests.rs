@@ -207,6 +207,7 @@ fn good() -> ClusterExportSpec {
         exported_annotations: map("note", "any text"),
         ready: true,
         endpoints: vec![endpoint(0), endpoint(1)],
+        proxy_protocol: Some("v2".to_owned()),
     }
 }
 

@@ -115,18 +115,17 @@ impl Ports {
             let _on_data_plane = self.data_plane.enter();
             self.listeners.reconcile(&routes.ports());
         }
-        let refused: BTreeSet<u16> = routes
-            .contested()
-            .union(self.listeners.unavailable())
-            .copied()
-            .collect();
+        // Numbers alone: the operator allots one to one port, whatever its protocol.
+        let contested: BTreeSet<u16> = routes.contested().iter().map(|(_, port)| *port).collect();
+        let unavailable = self.listeners.unavailable().iter().map(|(_, port)| *port);
+        let refused: BTreeSet<u16> = unavailable.chain(contested.iter().copied()).collect();
         self.metrics.listeners.set(gauge(self.listeners.len()));
         self.metrics.refused_ports.set(gauge(refused.len()));
         if listening.is_some() {
             self.gate.open();
         }
         self.report.send_if_modified(|report| {
-            for port in routes.contested().difference(&report.refused) {
+            for port in contested.difference(&report.refused) {
                 tracing::warn!(
                     port,
                     "two imports claim this port, so neither is served on it"
@@ -156,7 +155,7 @@ impl Ports {
                 .iter()
                 .map(|(protocol, port)| format!("{port}/{protocol}"))
                 .collect();
-            tracing::info!(%import, ports = ports.join(","), "only TCP is carried");
+            tracing::info!(%import, ports = ports.join(","), "only TCP and UDP are carried");
         }
         *told = routes.not_carried().clone();
     }

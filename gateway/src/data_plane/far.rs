@@ -1,8 +1,10 @@
 //! For another cluster's client: decide whether and where to, dial, and answer.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time;
@@ -12,6 +14,7 @@ use super::DataPlane;
 use crate::affinity::Client;
 use crate::endpoints::NoEndpoint;
 use crate::metrics::Direction;
+use crate::proxy_protocol;
 use crate::service::Protocol;
 use crate::splice;
 
@@ -36,6 +39,9 @@ impl DataPlane {
             responder,
             ..
         } = incoming;
+        if connect.protocol == tombolo_link::Protocol::Udp {
+            return self.answer_flow(&peer, &connect, responder).await;
+        }
         let admission = self.admit();
         let dialled = match admission {
             Some(_) => self.dial(&peer, &connect).await,
@@ -68,23 +74,9 @@ impl DataPlane {
     }
 
     async fn dial(&self, peer: &str, connect: &Connect) -> Result<TcpStream, Refusal> {
-        if connect.protocol != tombolo_link::Protocol::Tcp {
-            return Err(refusal(
-                RefusalReason::PortNotExported,
-                "only TCP is carried",
-            ));
-        }
-        let endpoints = self.snapshots.endpoints.load_full();
-        let address = connect.source.address;
-        let client = address.map(|address| Client::new(peer, address.ip()));
-        let (service, protocol, port) = (&connect.service, Protocol::Tcp, connect.port);
-        let picked = match &connect.endpoint {
-            Some(id) => endpoints.pick_single(service, protocol, port, id),
-            None => endpoints.pick(service, protocol, port, client),
-        };
         let mut failure = None;
-        for endpoint in picked.map_err(|error| refusal(reason(error), error))? {
-            match self.dial_one(endpoint).await {
+        for endpoint in self.pick(peer, connect, Protocol::Tcp)? {
+            match self.dial_one(peer, connect, endpoint).await {
                 Ok(stream) => {
                     splice::prepare(&stream);
                     return Ok(stream);
@@ -102,16 +94,52 @@ impl DataPlane {
         ))
     }
 
-    async fn dial_one(&self, endpoint: SocketAddr) -> Result<TcpStream, String> {
-        match time::timeout(self.limits.dial, TcpStream::connect(endpoint)).await {
+    /// The endpoints to try, in order.
+    pub(super) fn pick(
+        &self,
+        peer: &str,
+        connect: &Connect,
+        protocol: Protocol,
+    ) -> Result<Vec<SocketAddr>, Refusal> {
+        let address = connect.source.address;
+        let client = address.map(|address| Client::new(peer, address.ip()));
+        let endpoints = self.snapshots.endpoints.load();
+        let (service, port) = (&connect.service, connect.port);
+        let picked = match &connect.endpoint {
+            Some(id) => endpoints.pick_single(service, protocol, port, id),
+            None => endpoints.pick(service, protocol, port, client),
+        };
+        picked.map_err(|error| refusal(reason(error), error))
+    }
+
+    async fn dial_one(
+        &self,
+        peer: &str,
+        connect: &Connect,
+        endpoint: SocketAddr,
+    ) -> Result<TcpStream, String> {
+        let dialling = async {
+            let mut stream = TcpStream::connect(endpoint).await?;
+            if self.is_announced(connect) {
+                let header = proxy_protocol::header(peer, connect, endpoint)?;
+                stream.write_all(&header).await?;
+            }
+            Ok(stream)
+        };
+        match time::timeout(self.limits.dial, dialling).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Err(error)) => Err(io::Error::to_string(&error)),
             Err(_) => Err("no answer".to_owned()),
         }
     }
+
+    fn is_announced(&self, connect: &Connect) -> bool {
+        let endpoints = self.snapshots.endpoints.load();
+        endpoints.is_announced(&connect.service)
+    }
 }
 
-fn refusal(reason: RefusalReason, message: impl ToString) -> Refusal {
+pub(super) fn refusal(reason: RefusalReason, message: impl ToString) -> Refusal {
     Refusal::new(reason, message.to_string())
 }
 

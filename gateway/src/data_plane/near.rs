@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::time;
-use tombolo_link::{Connect, LinkStream, OpenError, Protocol, Source};
+use tombolo_link::{Connect, LinkStream, OpenError, Source};
 
 use super::DataPlane;
 use crate::affinity::Client;
 use crate::metrics::Direction;
 use crate::routes::NoRoute;
+use crate::service::Protocol;
 use crate::splice;
 
 /// Why a client's connection was not opened.
 #[derive(Debug, thiserror::Error)]
-enum NotOpened {
+pub(super) enum NotOpened {
     #[error(transparent)]
     NoRoute(#[from] NoRoute),
     /// What the last cluster that was asked answered.
@@ -29,7 +30,7 @@ enum NotOpened {
 // === impl NotOpened ===
 
 impl NotOpened {
-    fn reason(&self) -> &'static str {
+    pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::NoRoute(error) => error.reason(),
             Self::Open { error, .. } => error.reason(),
@@ -55,7 +56,7 @@ impl DataPlane {
             self.metrics.refuse(Direction::Outbound, "Overloaded");
             return;
         };
-        let opened = time::timeout(self.limits.open, self.open(port, address)).await;
+        let opened = time::timeout(self.limits.open, self.open(Protocol::Tcp, port, address)).await;
         match opened.unwrap_or(Err(NotOpened::Timeout)) {
             Ok((cluster, stream)) => {
                 self.splice(Direction::Outbound, &cluster, client, stream)
@@ -70,14 +71,15 @@ impl DataPlane {
 
     // The link itself goes on to another connection to the same cluster if one is lost or about to
     // end; here another cluster is asked.
-    async fn open(
+    pub(super) async fn open(
         &self,
+        protocol: Protocol,
         port: u16,
         address: SocketAddr,
     ) -> Result<(Arc<str>, LinkStream), NotOpened> {
         let (candidates, connect) = {
             let routes = self.snapshots.routes.load();
-            let route = routes.get(port)?;
+            let route = routes.get(protocol, port)?;
             let status = self.links_status.borrow();
             let client = Client::new(&self.own_cluster, address.ip());
             let candidates = route.candidates(client, |cluster| {
@@ -85,7 +87,7 @@ impl DataPlane {
             })?;
             let connect = Connect {
                 service: route.import.clone(),
-                protocol: Protocol::Tcp,
+                protocol: protocol.on_link().ok_or(NoRoute::UnknownPort)?,
                 port: route.port,
                 endpoint: route.endpoint.as_deref().map(str::to_owned),
                 source: self.source(address),

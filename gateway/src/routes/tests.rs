@@ -11,7 +11,7 @@ fn takes_linked_clusters_in_turn_and_the_others_as_retries() {
         &[web(10_000)],
         &[export("east"), export("south"), export("north")],
     );
-    let route = routes.get(10_000).unwrap();
+    let route = routes.get(Protocol::Tcp, 10_000).unwrap();
 
     let rounds: Vec<_> = (0..4)
         .map(|_| names(route.candidates(client(1), |c| c != "south")))
@@ -32,7 +32,12 @@ fn takes_linked_clusters_in_turn_and_the_others_as_retries() {
 fn a_change_of_exports_does_not_start_the_round_again() {
     let first = build(&[web(10_000)], &[export("east"), export("north")]);
     assert_eq!(
-        names(first.get(10_000).unwrap().candidates(client(1), |_| true))[0],
+        names(
+            first
+                .get(Protocol::Tcp, 10_000)
+                .unwrap()
+                .candidates(client(1), |_| true)
+        )[0],
         "east"
     );
 
@@ -40,7 +45,12 @@ fn a_change_of_exports_does_not_start_the_round_again() {
     let second = Routes::build("west", &[web(10_000)], &exports, &first);
 
     assert_eq!(
-        names(second.get(10_000).unwrap().candidates(client(1), |_| true))[0],
+        names(
+            second
+                .get(Protocol::Tcp, 10_000)
+                .unwrap()
+                .candidates(client(1), |_| true)
+        )[0],
         "north"
     );
 }
@@ -49,7 +59,10 @@ fn a_change_of_exports_does_not_start_the_round_again() {
 fn never_sends_to_its_own_cluster() {
     let routes = build(&[web(10_000)], &[export("west")]);
 
-    let candidates = routes.get(10_000).unwrap().candidates(client(1), |_| true);
+    let candidates = routes
+        .get(Protocol::Tcp, 10_000)
+        .unwrap()
+        .candidates(client(1), |_| true);
 
     assert_eq!(candidates, Err(NoRoute::NoCluster));
 }
@@ -68,7 +81,12 @@ fn a_cluster_without_that_very_port_is_no_candidate() {
     );
 
     assert_eq!(
-        names(routes.get(10_000).unwrap().candidates(client(1), |_| true)),
+        names(
+            routes
+                .get(Protocol::Tcp, 10_000)
+                .unwrap()
+                .candidates(client(1), |_| true)
+        ),
         ["east"]
     );
 }
@@ -80,7 +98,12 @@ fn a_cluster_without_a_ready_endpoint_is_no_candidate() {
     let routes = build(&[web(10_000)], &[export("east"), unready]);
 
     assert_eq!(
-        names(routes.get(10_000).unwrap().candidates(client(1), |_| true)),
+        names(
+            routes
+                .get(Protocol::Tcp, 10_000)
+                .unwrap()
+                .candidates(client(1), |_| true)
+        ),
         ["east"]
     );
 }
@@ -89,8 +112,14 @@ fn a_cluster_without_a_ready_endpoint_is_no_candidate() {
 fn tells_an_unlinked_cluster_from_a_missing_one() {
     let routes = build(&[web(10_000), db(10_001)], &[export("east")]);
 
-    let unlinked = routes.get(10_000).unwrap().candidates(client(1), |_| false);
-    let missing = routes.get(10_001).unwrap().candidates(client(1), |_| true);
+    let unlinked = routes
+        .get(Protocol::Tcp, 10_000)
+        .unwrap()
+        .candidates(client(1), |_| false);
+    let missing = routes
+        .get(Protocol::Tcp, 10_001)
+        .unwrap()
+        .candidates(client(1), |_| true);
 
     assert_eq!(unlinked, Err(NoRoute::NotLinked));
     assert_eq!(missing, Err(NoRoute::NoCluster));
@@ -100,33 +129,59 @@ fn tells_an_unlinked_cluster_from_a_missing_one() {
 fn a_port_claimed_by_two_imports_serves_neither() {
     let routes = build(&[web(10_000), db(10_000), web(10_001)], &[export("east")]);
 
-    assert_eq!(routes.get(10_000).unwrap_err(), NoRoute::UnknownPort);
-    assert_eq!(routes.contested(), &BTreeSet::from([10_000]));
-    assert_eq!(routes.ports(), BTreeSet::from([10_001]));
+    assert_eq!(
+        routes.get(Protocol::Tcp, 10_000).unwrap_err(),
+        NoRoute::UnknownPort
+    );
+    assert_eq!(
+        routes.contested(),
+        &BTreeSet::from([(Protocol::Tcp, 10_000)])
+    );
+    assert_eq!(routes.ports(), BTreeSet::from([(Protocol::Tcp, 10_001)]));
 }
 
 #[test]
 fn one_number_for_tcp_and_udp_is_no_conflict() {
     let mut dns = db(10_000);
-    dns.ports.push(DerivedPort {
-        protocol: Protocol::Udp,
-        port: 53,
-        gateway_port: 10_000,
-    });
-    let routes = build(&[dns.clone()], &[]);
+    dns.ports.push(udp(53, 10_000));
+    let mut both = ClusterExportSpec {
+        name: "db".to_owned(),
+        ..export("east")
+    };
+    both.ports[0].port = 53;
+    both.ports[0].protocol = "UDP".to_owned();
 
-    assert_eq!(routes.ports(), BTreeSet::from([10_000]));
+    let routes = build(&[dns], &[both]);
+
+    let ports = [(Protocol::Tcp, 10_000), (Protocol::Udp, 10_000)];
+    assert_eq!(routes.ports(), ports.into());
     assert!(routes.contested().is_empty());
+    let over = |protocol| {
+        let route = routes.get(protocol, 10_000).unwrap();
+        route.candidates(client(1), |_| true)
+    };
+    assert_eq!(names(over(Protocol::Udp)), ["east"]);
+    assert_eq!(over(Protocol::Tcp), Err(NoRoute::NoCluster));
+}
+
+#[test]
+fn sctp_is_not_carried_and_said_to_be_so() {
+    let mut db = db(10_000);
+    db.ports[0].protocol = Protocol::Sctp;
+
+    let routes = build(&[db.clone()], &[]);
+
+    assert!(routes.ports().is_empty());
     assert_eq!(
-        routes.not_carried()[&dns.import],
-        BTreeSet::from([(Protocol::Udp, 53)])
+        routes.not_carried()[&db.import],
+        BTreeSet::from([(Protocol::Sctp, 5432)])
     );
 }
 
 #[test]
 fn with_session_affinity_a_client_stays_with_its_cluster() {
     let routes = build(&[affine_web()], &clusters(["east", "north", "south"]));
-    let route = routes.get(10_000).unwrap();
+    let route = routes.get(Protocol::Tcp, 10_000).unwrap();
 
     let orders: BTreeSet<_> = (0..4)
         .map(|_| names(route.candidates(client(7), |_| true)))
@@ -138,7 +193,7 @@ fn with_session_affinity_a_client_stays_with_its_cluster() {
 #[test]
 fn with_session_affinity_a_lost_link_moves_the_clients_of_that_cluster_only() {
     let routes = build(&[affine_web()], &clusters(["east", "north", "south"]));
-    let route = routes.get(10_000).unwrap();
+    let route = routes.get(Protocol::Tcp, 10_000).unwrap();
 
     let mut of_east = 0;
     for number in 0..300 {
@@ -179,7 +234,7 @@ fn with_session_affinity_both_ports_of_an_import_go_to_one_cluster() {
         let of = |port| {
             names(
                 routes
-                    .get(port)
+                    .get(Protocol::Tcp, port)
                     .unwrap()
                     .candidates(client(number), |_| true),
             )
@@ -197,7 +252,7 @@ proptest! {
     ) {
         let exports: Vec<_> = exporters.iter().map(|cluster| export(cluster)).collect();
         let routes = build(&[web(10_000)], &exports);
-        let route = routes.get(10_000).unwrap();
+        let route = routes.get(Protocol::Tcp, 10_000).unwrap();
         let expected: BTreeSet<_> = exporters.intersection(&linked).cloned().collect();
 
         let mut first = BTreeSet::new();
@@ -262,6 +317,14 @@ fn db(gateway_port: u16) -> DerivedService {
             port: 5432,
             gateway_port,
         }],
+    }
+}
+
+fn udp(port: u16, gateway_port: u16) -> DerivedPort {
+    DerivedPort {
+        protocol: Protocol::Udp,
+        port,
+        gateway_port,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::io::AsyncWriteExt;
+use tombolo_gateway::data_plane::Limits;
 
 use crate::backend::{backend_at, fetch, fetch_from};
 use crate::site::{Cluster, Site, fresh_address, link};
@@ -67,8 +68,13 @@ async fn a_client_with_affinity_is_the_same_on_a_listener_of_both_families() {
 async fn pair(over: IpAddr, clients: IpAddr) -> (Site, Site, [Cluster; 2]) {
     let (east, west) = (Cluster::new("east"), Cluster::new("west"));
     // Pods of east may be at `::1`: its gateway is elsewhere.
-    let far = east.start_at("east-0", over, fresh_address().into());
-    let near = west.start_at("west-0", over, clients);
+    let far = east.start_at(
+        "east-0",
+        Limits::for_open_files(65_536),
+        over,
+        fresh_address().into(),
+    );
+    let near = west.start_at("west-0", Limits::for_open_files(65_536), over, clients);
     link((&west, &near), (&east, &far)).await;
     (near, far, [east, west])
 }

@@ -29,6 +29,8 @@ use tombolo_runtime::watch::{Index, Key};
 
 pub(crate) const NAMESPACE: &str = "demo";
 pub(crate) const PORT: u16 = 80;
+/// The UDP port of each service.
+pub(crate) const UDP_PORT: u16 = 53;
 
 /// A cluster: its CA, and whatever replicas are started of it.
 pub(crate) struct Cluster {
@@ -83,12 +85,23 @@ impl Cluster {
 
     /// A replica with a data plane and threads of its own.
     pub(crate) fn start(&self, replica: &str) -> Site {
+        self.start_with(replica, Limits::for_open_files(65_536))
+    }
+
+    /// As [`start`](Self::start), with other limits.
+    pub(crate) fn start_with(&self, replica: &str, limits: Limits) -> Site {
         let address = fresh_address().into();
-        self.start_at(replica, address, address)
+        self.start_at(replica, limits, address, address)
     }
 
     /// A replica that listens for links and for clients at these addresses.
-    pub(crate) fn start_at(&self, replica: &str, link: IpAddr, address: IpAddr) -> Site {
+    pub(crate) fn start_at(
+        &self,
+        replica: &str,
+        limits: Limits,
+        link: IpAddr,
+        address: IpAddr,
+    ) -> Site {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -102,12 +115,11 @@ impl Cluster {
             links.clone(),
             Arc::clone(world.snapshots()),
             metrics.clone(),
-            Limits::for_open_files(65_536),
+            limits,
             tasks.clone(),
         );
         drop(tasks.spawn_service("inbound", Arc::clone(&data_plane).serve(incoming)));
-        let accept = Arc::new(move |port, client, from| data_plane.accept(port, client, from));
-        let listeners = Listeners::new(address, tasks, accept);
+        let listeners = Listeners::new(address, Vec::new(), tasks, data_plane.handlers());
         Site {
             links,
             metrics,
@@ -166,6 +178,17 @@ impl Site {
         self.world.refresh();
     }
 
+    /// The pods of the exported `service` want to be told who connects.
+    pub(crate) fn announce(&mut self, service: &str) {
+        let key = key(&format!("{service}.{NAMESPACE}.{}", self.cluster));
+        let mut exports = self.world.exports.lock();
+        let mut export = (*exports.objects()[&key]).clone();
+        export.proxy_protocol = Some("v2".to_owned());
+        exports.apply(&key, &Arc::new(export));
+        drop(exports);
+        self.world.refresh();
+    }
+
     /// The EndpointSlices of `service`: one for each port number.
     pub(crate) fn slices(&mut self, service: &str, backends: &[SocketAddr]) {
         let mut by_port: BTreeMap<u16, Vec<IpAddr>> = BTreeMap::new();
@@ -177,11 +200,18 @@ impl Site {
         }
         let slices = by_port.into_iter().map(|(port, ready)| Slice {
             service: ServiceName::new(NAMESPACE, service),
-            ports: vec![SlicePort {
-                name: "http".to_owned(),
-                protocol: Protocol::Tcp,
-                port: Some(port),
-            }],
+            ports: vec![
+                SlicePort {
+                    name: "http".to_owned(),
+                    protocol: Protocol::Tcp,
+                    port: Some(port),
+                },
+                SlicePort {
+                    name: "dns".to_owned(),
+                    protocol: Protocol::Udp,
+                    port: Some(port),
+                },
+            ],
             ready,
             terminating: Vec::new(),
             hostnames: BTreeMap::new(),
@@ -221,12 +251,10 @@ impl Site {
             name: service.to_owned(),
             created_at: Time("2026-01-01T00:00:00Z".parse().unwrap()),
             type_: ServiceImportType::ClusterSetIP,
-            ports: vec![ServicePort {
-                name: Some("http".to_owned()),
-                protocol: "TCP".to_owned(),
-                app_protocol: None,
-                port: PORT.into(),
-            }],
+            ports: vec![
+                service_port("http", "TCP", PORT),
+                service_port("dns", "UDP", UDP_PORT),
+            ],
             session_affinity: self.affinity.then(|| "ClientIP".to_owned()),
             session_affinity_config: None,
             internal_traffic_policy: None,
@@ -236,39 +264,64 @@ impl Site {
             exported_annotations: BTreeMap::new(),
             ready: true,
             endpoints: Vec::new(),
+            proxy_protocol: None,
         };
         let key = key(&export.object_name());
         self.world.exports.lock().apply(&key, &Arc::new(export));
         self.world.refresh();
     }
 
-    /// This cluster imports `service` from `clusters`; where its clients connect to.
+    /// This cluster imports `service` from `clusters`; where its TCP clients connect to.
     pub(crate) fn import(&mut self, service: &str, clusters: &[&str]) -> SocketAddr {
+        self.import_over(Protocol::Tcp, service, clusters)
+    }
+
+    /// As [`import`](Self::import), where its UDP clients send to.
+    pub(crate) fn import_udp(&mut self, service: &str, clusters: &[&str]) -> SocketAddr {
+        self.import_over(Protocol::Udp, service, clusters)
+    }
+
+    fn import_over(&mut self, protocol: Protocol, service: &str, clusters: &[&str]) -> SocketAddr {
         for cluster in clusters {
             self.exported(cluster, service);
         }
-        self.listen_for(service, None)
+        self.listen_for(protocol, service, None)
     }
 
     /// This cluster imports an endpoint of another one's headless `service`; where its clients
     /// connect to.
     pub(crate) fn import_endpoint(&mut self, service: &str, endpoint: EndpointName) -> SocketAddr {
-        self.listen_for(service, Some(endpoint))
+        self.listen_for(Protocol::Tcp, service, Some(endpoint))
     }
 
-    fn listen_for(&mut self, service: &str, endpoint: Option<EndpointName>) -> SocketAddr {
+    fn listen_for(
+        &mut self,
+        protocol: Protocol,
+        service: &str,
+        endpoint: Option<EndpointName>,
+    ) -> SocketAddr {
         // Allotted by the kernel here, by the operator in a cluster.
-        let free = std::net::TcpListener::bind((self.address, 0)).unwrap();
-        let gateway_port = free.local_addr().unwrap().port();
-        drop(free);
+        let gateway_port = match protocol {
+            Protocol::Udp => std::net::UdpSocket::bind((self.address, 0))
+                .unwrap()
+                .local_addr(),
+            Protocol::Tcp | Protocol::Sctp => std::net::TcpListener::bind((self.address, 0))
+                .unwrap()
+                .local_addr(),
+        };
+        let gateway_port = gateway_port.unwrap().port();
         let derived = DerivedService {
             import: ServiceName::new(NAMESPACE, service),
             endpoint: endpoint.clone(),
             addresses: Vec::new(),
             affinity: self.affinity,
             ports: vec![DerivedPort {
-                protocol: Protocol::Tcp,
-                port: PORT,
+                protocol,
+                port: if protocol == Protocol::Udp {
+                    UDP_PORT
+                } else {
+                    PORT
+                },
                 gateway_port,
             }],
         };
@@ -352,6 +405,15 @@ pub(crate) fn fresh_address() -> Ipv4Addr {
     static NEXT: AtomicU16 = AtomicU16::new(1);
     let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     Ipv4Addr::new(127, 77, high, low)
+}
+
+fn service_port(name: &str, protocol: &str, port: u16) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        protocol: protocol.to_owned(),
+        app_protocol: None,
+        port: port.into(),
+    }
 }
 
 fn key(name: &str) -> Key {

@@ -345,5 +345,6 @@ fn export(cluster: &str, name: &str) -> ClusterExportSpec {
         exported_annotations: BTreeMap::new(),
         ready: true,
         endpoints: Vec::new(),
+        proxy_protocol: None,
     }
 }

@@ -96,17 +96,21 @@ async fn a_frame_that_no_payload_can_have_ends_the_flow() {
     assert!(matches!(ended, Err(FlowError::Malformed(_))), "{ended:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+// On one thread: nothing is transmitted while this test does not wait.
+#[tokio::test]
 async fn a_flood_is_dropped_where_it_is_sent() {
     let (mut east, west) = linked().await;
     let (here, _, _there, _arrives) = open(&west, &mut east).await;
 
-    // More than the path takes at once, however fast it is: nothing else runs in between.
-    let sent: Vec<_> = (0..100_000).map(|_| here.sender.send(&[0; 1000])).collect();
+    let sent: Vec<_> = (0..1000).map(|_| here.sender.send(&[0; 1000])).collect();
 
-    let refused = sent.iter().filter(|sent| sent.is_err()).count();
-    assert!(refused > 0, "all were taken");
-    assert!(sent.contains(&Err(NotSent::QueueFull)));
+    let taken = sent.iter().take_while(|sent| sent.is_ok()).count();
+    assert!((100..300).contains(&taken), "{taken} were taken");
+    assert!(
+        sent[taken..]
+            .iter()
+            .all(|sent| *sent == Err(NotSent::QueueFull))
+    );
 }
 
 async fn linked() -> (Gateway, Gateway) {

@@ -172,6 +172,7 @@ fn export_to_proto(export: &ClusterExportSpec) -> proto::Export {
         exported_annotations,
         ready,
         endpoints,
+        proxy_protocol,
     } = export;
     let type_ = match type_ {
         ServiceImportType::ClusterSetIP => proto::ExportType::ClusterSetIp,
@@ -211,6 +212,7 @@ fn export_to_proto(export: &ClusterExportSpec) -> proto::Export {
         annotations: exported_annotations.clone(),
         ready: *ready,
         endpoints: endpoints.collect(),
+        proxy_protocol: proxy_protocol.clone(),
     }
 }
 
@@ -266,6 +268,7 @@ fn export_from_proto(export: proto::Export) -> Result<ClusterExportSpec, Catalog
         exported_annotations: export.annotations.clone(),
         ready: export.ready,
         endpoints: endpoints.collect(),
+        proxy_protocol: export.proxy_protocol.clone(),
     };
     match validate(&spec) {
         Ok(()) => Ok(spec),

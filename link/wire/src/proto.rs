@@ -226,6 +226,8 @@ pub(crate) struct Export {
     pub(crate) ready: bool,
     #[prost(message, repeated, tag = "17")]
     pub(crate) endpoints: Vec<Endpoint>,
+    #[prost(string, optional, tag = "20")]
+    pub(crate) proxy_protocol: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -179,6 +179,7 @@ fn the_largest_export_fits() {
                 ready: true,
             })
             .collect(),
+        proxy_protocol: Some("v2".to_owned()),
     };
     assert_eq!(tombolo_catalog::validate(&largest), Ok(()));
     let length = CatalogMessage::Upsert(Box::new(largest.clone()))
@@ -376,13 +377,15 @@ fn export() -> impl Strategy<Value = ClusterExportSpec> {
         btree_map("[a-z0-9]{1,20}", ".{0,50}", 0..4),
         any::<bool>(),
         btree_map(label(), any::<bool>(), 0..20),
+        option::of("v[0-9]"),
     );
     (names, time, kind, ports(), traffic, metadata).prop_map(
         |(names, time, type_, ports, traffic, metadata)| {
             let (cluster, namespace, name) = names;
             let (affinity, session_affinity_config, policy, traffic_distribution, families) =
                 traffic;
-            let (exported_labels, exported_annotations, ready, endpoints) = metadata;
+            let (exported_labels, exported_annotations, ready, endpoints, proxy_protocol) =
+                metadata;
             let endpoints = endpoints
                 .into_iter()
                 .map(|(id, ready)| ExportedEndpoint { id, ready });
@@ -402,6 +405,7 @@ fn export() -> impl Strategy<Value = ClusterExportSpec> {
                 exported_annotations,
                 ready,
                 endpoints: endpoints.collect(),
+                proxy_protocol,
             }
         },
     )

@@ -334,6 +334,7 @@ fn cluster_export(cluster: &str) -> ClusterExport {
         exported_annotations: BTreeMap::new(),
         ready: true,
         endpoints: Vec::new(),
+        proxy_protocol: None,
     };
     let mut export = ClusterExport::new(&spec.object_name(), spec);
     export.metadata.namespace = Some("tombolo-system".to_owned());

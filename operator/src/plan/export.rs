@@ -14,7 +14,7 @@ use tombolo_runtime::events::{Notice, Severity};
 use super::action::{Action, Evidence, Withdrawal};
 use super::conditions::{Status, Wanted, are_there, is_news, settle};
 use super::view::View;
-use super::{Plan, exports_here, import, published, slices};
+use super::{Plan, carried, exports_here, import, published, slices};
 
 /// What there is to export: `None` without a ServiceExport.
 pub(super) fn evaluate(view: &View) -> Option<Result<ClusterExportSpec, Invalid>> {
@@ -76,6 +76,7 @@ pub(super) fn status(
     let mut wanted = vec![
         valid(exported),
         ready(view, exported),
+        carried::condition(view, exported.as_ref().ok()),
         conflict(merged.filter(|_| exported.is_ok())),
     ];
     wanted.extend(import::not_imported(state));
@@ -173,6 +174,7 @@ fn notice(view: &View, condition: &Wanted) -> Option<Notice> {
     }
     let (severity, reason) = match (condition.type_, condition.status) {
         ("Valid", Status::False) => (Severity::Warning, "InvalidExport"),
+        (carried::CONDITION, Status::False) => (Severity::Warning, "NotCarried"),
         ("Conflict", Status::True) => (Severity::Warning, "ExportConflict"),
         ("Ready", Status::True) => (Severity::Normal, "Exported"),
         _ => return None,

@@ -10,7 +10,7 @@ use tombolo_crds::ClusterExport;
 use tombolo_crds::mcs::{ServiceExport, ServiceImport};
 use tombolo_crds::well_known::{
     DERIVED_SERVICE_ANNOTATION, FIRST_IMPORT_PORT, IMPORT_LABEL, LAST_IMPORT_PORT, MANAGER,
-    MANAGER_LABEL,
+    MANAGER_LABEL, PROXY_PROTOCOL_ANNOTATION,
 };
 
 use super::view::NamespaceState;
@@ -82,6 +82,50 @@ fn a_settled_service_costs_no_write() {
     assert_eq!(world.settle(), [] as [&str; 0]);
     world.wall = Timestamp::from_second(2_000_000).unwrap();
     assert_eq!(world.settle(), [] as [&str; 0], "time changes nothing");
+}
+
+#[test]
+fn what_other_clusters_cannot_use_is_told_where_it_is_exported() {
+    let mut world = exporting();
+    let mut mixed = service(&[("http", 80), ("signals", 2905)]);
+    mixed.spec.as_mut().unwrap().ports.as_mut().unwrap()[1].protocol = Some("SCTP".to_owned());
+    world.put(mixed.clone());
+    world.settle();
+    assert_eq!(
+        world.export_condition("tombolo.io/Carried"),
+        told("False", "ProtocolNotCarried")
+    );
+    assert_eq!(world.export_condition("Valid"), told("True", "Valid"));
+    assert!(world.notices.contains(&"NotCarried"));
+
+    mixed.spec.as_mut().unwrap().ports.as_mut().unwrap().pop();
+    world.put(mixed);
+    world.settle();
+    assert_eq!(
+        world.export_condition("tombolo.io/Carried"),
+        told("True", "Carried")
+    );
+}
+
+#[test]
+fn a_proxy_protocol_that_does_not_exist_is_told_and_not_exported() {
+    for (asked, reason, exported) in [
+        ("v2", "Carried", Some("v2")),
+        ("v9", "InvalidAnnotation", None),
+    ] {
+        let mut world = exporting();
+        let mut annotated = service(&[("http", 80)]);
+        let annotation = (PROXY_PROTOCOL_ANNOTATION.to_owned(), asked.to_owned());
+        annotated.metadata.annotations = Some([annotation].into_iter().collect());
+        world.put(annotated);
+
+        world.settle();
+
+        let (_, told) = world.export_condition("tombolo.io/Carried").unwrap();
+        assert_eq!(told, reason);
+        let own = world.own_export().unwrap();
+        assert_eq!(own.proxy_protocol.as_deref(), exported);
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use tombolo_crds::mcs::{ServiceExport, ServiceImport};
-use tombolo_crds::well_known::CLUSTER_LABEL;
+use tombolo_crds::well_known::{CLUSTER_LABEL, PROXY_PROTOCOL_ANNOTATION};
 
 use crate::scene::{Scene, eventually};
 
@@ -126,6 +126,40 @@ async fn an_external_name_is_refused() {
             .unwrap()
             .is_none()
     );
+}
+
+#[tokio::test]
+async fn a_slip_in_an_annotation_is_told_beside_the_conditions_of_the_api() {
+    let scene = Scene::shared("annotated").await;
+    scene.make_namespace().await;
+    scene.make_service(&["10.0.0.1"]).await;
+    scene.make_export().await;
+    scene
+        .export_says("tombolo.io/Carried", "True", "Carried")
+        .await;
+
+    annotate(&scene, "v3").await;
+    let told = scene
+        .export_says("tombolo.io/Carried", "False", "InvalidAnnotation")
+        .await;
+    assert!(told.message.contains("v3"), "{}", told.message);
+    scene.export_says("Valid", "True", "Valid").await;
+
+    annotate(&scene, "v2").await;
+    scene
+        .export_says("tombolo.io/Carried", "True", "Carried")
+        .await;
+    let export = scene.cluster_exports().get("web.annotated.east").await;
+    assert_eq!(export.unwrap().spec.proxy_protocol.as_deref(), Some("v2"));
+}
+
+async fn annotate(scene: &Scene, version: &str) {
+    let patch = json!({"metadata": {"annotations": {PROXY_PROTOCOL_ANNOTATION: version}}});
+    let services = scene.api::<Service>();
+    services
+        .patch("web", &PatchParams::default(), &Patch::Merge(patch))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

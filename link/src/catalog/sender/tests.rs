@@ -150,5 +150,6 @@ fn export(cluster: &str, name: &str, port: i32) -> ClusterExportSpec {
         exported_annotations: BTreeMap::new(),
         ready: true,
         endpoints: Vec::new(),
+        proxy_protocol: None,
     }
 }

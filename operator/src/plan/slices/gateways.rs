@@ -101,7 +101,7 @@ pub(in crate::plan) fn groups<'a>(
 
 /// What gateways of this version carry between clusters.
 pub(in crate::plan) fn is_carried(protocol: &str) -> bool {
-    protocol == "TCP"
+    matches!(protocol, "TCP" | "UDP")
 }
 
 fn served(target: Target<'_>, replica: &Listing, address: IpAddr) -> Served {

@@ -54,14 +54,18 @@ fn a_port_goes_only_to_clusters_that_have_it() {
 #[test]
 fn what_gateways_do_not_carry_is_not_listed() {
     let mut world = importing(&[gateway("10.1.0.1", &["west"])]);
-    let mut udp = copy("west", &[("http", 80), ("dns", 53)]);
-    udp.spec.ports[1].protocol = "UDP".to_owned();
-    world.put(udp);
+    let mut mixed = copy("west", &[("http", 80), ("dns", 53), ("signals", 2905)]);
+    mixed.spec.ports[1].protocol = "UDP".to_owned();
+    mixed.spec.ports[2].protocol = "SCTP".to_owned();
+    world.put(mixed);
 
     world.settle();
 
-    assert_eq!(world.endpoints("west").keys().collect::<Vec<_>>(), ["http"]);
-    assert_eq!(world.import().unwrap().spec.ports.len(), 2);
+    assert_eq!(
+        world.endpoints("west").keys().collect::<Vec<_>>(),
+        ["dns", "http"]
+    );
+    assert_eq!(world.import().unwrap().spec.ports.len(), 3);
 }
 
 #[test]

@@ -383,6 +383,7 @@ pub(super) fn copy(cluster: &str, ports: &[(&str, i32)]) -> ClusterExport {
         exported_annotations: BTreeMap::new(),
         ready: true,
         endpoints: Vec::new(),
+        proxy_protocol: None,
     };
     let mut export = ClusterExport::new(&spec.object_name(), spec);
     export.metadata.namespace = Some(SYSTEM.to_owned());
