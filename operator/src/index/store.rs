@@ -94,10 +94,15 @@ impl<T> Store<T> {
 impl<T: Resource> Store<T> {
     /// What was there before, if the object is news.
     pub(super) fn apply(&mut self, name: ServiceName, object: Arc<T>) -> Option<Option<Arc<T>>> {
-        if let Some(known) = self.0.get(&name)
-            && let (Some(known), Some(new)) = (version(&**known), version(&*object))
-            && known >= new
+        if let Some(known) = self.0.get_mut(&name)
+            && let (Some(known_version), Some(new)) = (version(&**known), version(&*object))
+            && known_version >= new
         {
+            // The answer to a write was known first. The watch keeps its own, so with that there
+            // is one of each object in memory and not two.
+            if known_version == new {
+                *known = object;
+            }
             return None;
         }
         Some(self.0.insert(name, object))

@@ -46,6 +46,20 @@ fn an_older_object_than_the_known_one_says_nothing() {
 }
 
 #[test]
+fn what_a_watch_shows_takes_the_place_of_the_answer_to_a_write() {
+    let mut index = listed();
+    index.apply(Arc::new(versioned(export(), 7)));
+    let watched = Arc::new(versioned(export(), 7));
+
+    index.apply(Arc::clone(&watched));
+
+    assert!(Arc::ptr_eq(
+        index.view(&web()).export.as_ref().unwrap(),
+        &watched
+    ));
+}
+
+#[test]
 fn a_service_concerns_nobody_unless_it_is_exported() {
     let mut index = listed();
     index.apply(Arc::new(versioned(service("web"), 1)));
