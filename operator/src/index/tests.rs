@@ -6,6 +6,7 @@ use tombolo_catalog::Policies;
 use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ServiceExportSpec, ServiceImportSpec};
 use tombolo_crds::well_known::{
+    ENDPOINT_CLUSTER_LABEL, ENDPOINT_LABEL, ENDPOINT_NAMESPACE_LABEL, ENDPOINT_SERVICE_LABEL,
     KUBE_SERVICE_NAME_LABEL, MANAGED_BY_LABEL, MANAGER, MANAGER_LABEL, SERVICE_NAME_LABEL,
     SLICE_MANAGER,
 };
@@ -274,6 +275,39 @@ fn only_derived_services_claim_gateway_ports() {
 
     assert_eq!(claims.len(), 1);
     assert_eq!((claims[0].key.port, claims[0].gateway_port), (80, 10_001));
+}
+
+#[test]
+fn services_of_endpoints_claim_gateway_ports_in_our_own_namespace_only() {
+    let mut index = listed();
+    let mut ours = derived(10_003);
+    let labels = ours.metadata.labels.get_or_insert_default();
+    labels.remove(IMPORT_LABEL);
+    for (key, value) in [
+        (ENDPOINT_LABEL, "web-0"),
+        (ENDPOINT_CLUSTER_LABEL, "west"),
+        (ENDPOINT_NAMESPACE_LABEL, "demo"),
+        (ENDPOINT_SERVICE_LABEL, "web"),
+    ] {
+        labels.insert(key.to_owned(), value.to_owned());
+    }
+    let users = ours.clone();
+    ours.metadata.namespace = Some("tombolo-system".to_owned());
+
+    index.apply(Arc::new(versioned(users, 5)));
+    index.apply(Arc::new(versioned(ours, 6)));
+
+    let claims = index.port_claims();
+    assert_eq!(claims.len(), 1);
+    assert_eq!(claims[0].gateway_port, 10_003);
+    assert_eq!(claims[0].key.service, web());
+    let endpoint = claims[0].key.endpoint.as_ref().unwrap();
+    assert_eq!(endpoint.to_string(), "west/web-0");
+    assert_eq!(index.view(&web()).endpoints.len(), 1);
+    assert!(
+        index.all_names().contains(&web()),
+        "what is left of it is found"
+    );
 }
 
 fn listed() -> Index {
