@@ -61,7 +61,7 @@ pub(crate) async fn serve(local: Arc<Local>, connection: Arc<Connection>, stream
         mut send,
         recv: _kept,
         ..
-    } = stream;
+    } = stream.uncounted();
     let _counted = InFlight::new(&connection.subscriptions);
     if connection.subscriptions.load(Ordering::Relaxed) > MAX_SUBSCRIPTIONS {
         send.reset(StreamCode::Overloaded);
@@ -156,7 +156,7 @@ async fn follow_forever(local: &Local, peer: &Peer) {
 
 async fn receive(connection: &Arc<Connection>, told: &Told) -> Result<Infallible, Interruption> {
     let (send, recv) = connection.quic.open_bi().await?;
-    let mut stream = connection.stream(send, recv);
+    let mut stream = connection.stream(send, recv).uncounted();
     stream
         .send
         .write_chunk(Preface::Headcounts.encode())

@@ -94,6 +94,14 @@ impl LinkStream {
         }
     }
 
+    /// Does not count it any longer: it is no client's, and lasts as long as its connection. Counted,
+    /// it would keep new streams off that connection, and a connection that drains open.
+    pub(crate) fn uncounted(mut self) -> Self {
+        self.send._in_flight = None;
+        self.recv._in_flight = None;
+        self
+    }
+
     /// Makes it a UDP client's flow: `deliver` gets the payloads that come as datagrams. The peer
     /// has done the same before it answered, so that what is sent from now on finds its flow.
     #[must_use]

@@ -205,8 +205,13 @@ async fn more_streams_than_allowed_are_refused_instead_of_hanging() {
     };
 
     assert_eq!(error.reason(), "Overloaded");
-    // The control stream takes one of the eight beyond the limit.
-    assert_eq!(held.len() / 2, 2 + 8 - 1);
+    // Of the eight beyond the limit the control stream takes one, and that of headcounts one if it
+    // was quicker than these.
+    let held_streams = held.len() / 2;
+    assert!(
+        (2 + 8 - 2..=2 + 8 - 1).contains(&held_streams),
+        "{held_streams}"
+    );
     held.clear();
     let (in_east, _echo) = in_east.echo();
     let stream = loop {
