@@ -1,7 +1,9 @@
-//! The CRDs: installed by the leader, waited for by every replica.
+//! The CRDs: installed by every replica before it waits for them.
 //!
 //! They are not in the Helm chart, as Helm would neither upgrade them nor see that another MCS
-//! implementation brought newer ones.
+//! implementation brought newer ones. Nor are they the leader's business alone: in an upgrade that
+//! brings one more, the leader is of the version that does not know it, and stays until a replica
+//! of the new version is ready.
 
 use std::time::Duration;
 
@@ -19,18 +21,20 @@ use crate::plan::ownership::FIELD_MANAGER;
 /// one.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_secs(2);
+/// The HTTP status of a write that came after another's.
+const CONFLICT: u16 = 409;
 
-/// Installs and upgrades the CRDs each time that this replica becomes the leader: the one before
-/// may have been of another version.
+/// Installs and upgrades the CRDs: at the start, and each time that this replica becomes the
+/// leader, as they may have been deleted.
 pub async fn run(client: Client, mut leadership: Leadership) {
     let api = Api::all(client);
     loop {
-        leadership.becomes(true).await;
-        while let Err(error) = install(&api, &leadership).await {
+        while let Err(error) = install(&api).await {
             tracing::info!(%error, "CRDs not installed, trying again");
             tokio::time::sleep(RETRY).await;
         }
         leadership.becomes(false).await;
+        leadership.becomes(true).await;
     }
 }
 
@@ -52,37 +56,55 @@ pub async fn wait(client: Client) -> McsVersion {
     }
 }
 
-async fn install(
-    api: &Api<CustomResourceDefinition>,
-    leadership: &Leadership,
-) -> Result<(), kube::Error> {
+async fn install(api: &Api<CustomResourceDefinition>) -> Result<(), kube::Error> {
     for ours in tombolo_crds::all() {
-        let name = ours.name_any();
-        let existing = api.get_opt(&name).await?;
-        let decision = decide(existing.as_ref(), &ours);
-        if !leadership.is_held() {
-            return Ok(());
-        }
-        match decision {
-            Decision::Create => {
-                tracing::info!(crd = name, "creating");
-                match api.create(&PostParams::default(), &ours).await {
-                    Err(kube::Error::Api(status)) if status.is_already_exists() => {}
-                    created => drop(created?),
-                }
-            }
-            Decision::Upgrade => {
-                tracing::info!(crd = name, "upgrading");
-                let params = PatchParams::apply(FIELD_MANAGER).force();
-                api.patch(&name, &params, &Patch::Apply(&ours)).await?;
-            }
-            Decision::Keep(Kept::Same) => {}
-            Decision::Keep(kept) => {
-                tracing::info!(crd = name, reason = kept.reason(), "left as it is: {kept}");
-            }
-        }
+        while !settle(api, &ours).await? {}
     }
     Ok(())
+}
+
+/// Whether the CRD is as it should be: not if another wrote it at the same time, as it is that one
+/// then of which it has to be decided whether it is older.
+async fn settle(
+    api: &Api<CustomResourceDefinition>,
+    ours: &CustomResourceDefinition,
+) -> Result<bool, kube::Error> {
+    let name = ours.name_any();
+    let existing = api.get_opt(&name).await?;
+    let written = match decide(existing.as_ref(), ours) {
+        Decision::Create => {
+            tracing::info!(crd = name, "creating");
+            api.create(&PostParams::default(), ours).await
+        }
+        Decision::Upgrade => {
+            tracing::info!(crd = name, "upgrading");
+            let params = PatchParams::apply(FIELD_MANAGER).force();
+            let upgraded = upgrade(existing.as_ref(), ours);
+            api.patch(&name, &params, &Patch::Apply(&upgraded)).await
+        }
+        Decision::Keep(Kept::Same) => return Ok(true),
+        Decision::Keep(kept) => {
+            tracing::info!(crd = name, reason = kept.reason(), "left as it is: {kept}");
+            return Ok(true);
+        }
+    };
+    match written {
+        Ok(_) => Ok(true),
+        // Both words for it: that there is one, and that there is another by now.
+        Err(kube::Error::Api(status)) if status.code == CONFLICT => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ours, to be written only over what was decided about: a newer one that has come meanwhile must
+/// stay.
+fn upgrade(
+    existing: Option<&CustomResourceDefinition>,
+    ours: &CustomResourceDefinition,
+) -> CustomResourceDefinition {
+    let mut upgraded = ours.clone();
+    upgraded.metadata.resource_version = existing.and_then(ResourceExt::resource_version);
+    upgraded
 }
 
 async fn look(api: &Api<CustomResourceDefinition>) -> Result<Option<McsVersion>, kube::Error> {
@@ -121,6 +143,21 @@ fn is_established(crd: &CustomResourceDefinition) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Which the API server refuses if another has written it since.
+    #[test]
+    fn an_upgrade_is_of_the_very_object_that_was_found_to_be_older() {
+        let [ours, ..] = &tombolo_crds::all()[..] else {
+            panic!("no CRDs");
+        };
+        let mut found = ours.clone();
+        found.metadata.resource_version = Some("7".to_owned());
+
+        let upgraded = upgrade(Some(&found), ours);
+
+        assert_eq!(upgraded.metadata.resource_version.as_deref(), Some("7"));
+        assert_eq!(upgraded.spec, ours.spec);
+    }
 
     #[test]
     fn both_kinds_must_be_served_in_one_version() {

@@ -121,6 +121,27 @@ pub(super) fn release_addresses(view: &View, allotted: &mut Allotted, now: Insta
     allotted.addresses.rest(&view.name, [], now);
 }
 
+/// The families of the import's addresses, those of this cluster's own pods first: of the Services
+/// that give endpoints their addresses, not of their clusters, as any family reaches any other.
+pub(super) fn families(view: &View, exports: &[&ClusterExportSpec]) -> Vec<String> {
+    let own = view.service.as_deref().filter(|_| is_here(view, exports));
+    let others = view.endpoints.iter().map(|found| &*found.service);
+    let mut families = Vec::new();
+    for family in own.into_iter().chain(others).flat_map(import::ip_families) {
+        if !families.contains(&family) {
+            families.push(family);
+        }
+    }
+    families
+}
+
+/// Whether this cluster exports it as headless too.
+fn is_here(view: &View, exports: &[&ClusterExportSpec]) -> bool {
+    exports.iter().any(|export| {
+        *export.cluster == *view.cluster && export.type_ == ServiceImportType::Headless
+    })
+}
+
 /// The ports at which other clusters' endpoints can be reached, by their places in
 /// [`Import::ports`]. A cluster that does not export the Service as headless tells no endpoints.
 type Places = BTreeMap<String, Vec<usize>>;

@@ -72,8 +72,9 @@ pub(super) fn plan(
         }
     }
     if import.type_ == ServiceImportType::Headless {
+        let families = headless::families(view, exports);
         plan.actions
-            .extend(apply_import(view, import, Addresses::None));
+            .extend(apply_import(view, import, Addresses::Endpoints(families)));
         plan.actions.extend(removal_of_derived(view));
         return headless::plan(view, import, exports, allotted, now, plan);
     }
@@ -218,6 +219,9 @@ enum Addresses<'a> {
     Kept,
     /// The derived Service's.
     Of(&'a Service),
+    /// None, as each endpoint has its own: these families, or while there are no endpoints those
+    /// that it has.
+    Endpoints(Vec<String>),
 }
 
 fn apply_import(view: &View, import: &Import, addresses: Addresses<'_>) -> Option<Action> {
@@ -225,12 +229,20 @@ fn apply_import(view: &View, import: &Import, addresses: Addresses<'_>) -> Optio
         return None;
     }
     let found = view.import.as_deref();
+    let kept_families = || {
+        found
+            .map(|i| i.spec.ip_families.clone())
+            .unwrap_or_default()
+    };
     let (ips, families) = match addresses {
         Addresses::None => (Vec::new(), Vec::new()),
-        Addresses::Kept => found
-            .map(|i| (i.spec.ips.clone(), i.spec.ip_families.clone()))
-            .unwrap_or_default(),
+        Addresses::Kept => (
+            found.map(|i| i.spec.ips.clone()).unwrap_or_default(),
+            kept_families(),
+        ),
         Addresses::Of(derived) => (cluster_ips(derived), ip_families(derived)),
+        Addresses::Endpoints(families) if families.is_empty() => (Vec::new(), kept_families()),
+        Addresses::Endpoints(families) => (Vec::new(), families),
     };
     let mut desired = ServiceImport::new(&view.name.name, import.spec(ips, families));
     desired.metadata.namespace = Some(view.name.namespace.clone());
@@ -347,7 +359,7 @@ pub(super) fn cluster_ips(service: &Service) -> Vec<String> {
         .collect()
 }
 
-fn ip_families(service: &Service) -> Vec<String> {
+pub(super) fn ip_families(service: &Service) -> Vec<String> {
     service
         .spec
         .as_ref()

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -83,6 +85,27 @@ impl Operator {
     pub(crate) fn log(&self) -> String {
         self.process.log()
     }
+
+    /// Whether it is to be sent work: else what its answer to the kubelet is.
+    pub(crate) fn is_ready(&self) -> Result<(), String> {
+        let log = self.log();
+        let address = log.split("admin_address=").nth(1);
+        let address = address.and_then(|rest| rest.split_whitespace().next());
+        let answer = get(address.ok_or("not started")?, "/readyz");
+        let answer = answer.map_err(|error| error.to_string())?;
+        match answer.contains(" 200 OK") {
+            true => Ok(()),
+            false => Err(answer),
+        }
+    }
+}
+
+fn get(address: &str, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Each replica is a user of its own here, so that one can tell what each has done.

@@ -1,13 +1,16 @@
-//! CRDs that are there already.
+//! CRDs that are there already, or not yet.
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 use tombolo_crds::mcs::v1alpha1;
 
 use crate::api_server::Cluster;
-use crate::program::{Start, prepare};
+use crate::program::{SYSTEM, Start, prepare};
 use crate::scene::{Scene, eventually};
+
+const RELEASE_VERSION: &str = "tombolo.io/release-version";
 
 #[tokio::test]
 async fn newer_crds_are_never_downgraded() {
@@ -83,6 +86,50 @@ async fn a_cluster_that_serves_only_the_older_version_works() {
         .await
         .unwrap();
     scene.is_gone(&imports, "web").await;
+}
+
+/// A rollout waits for the new replicas, and the old ones, of which one leads, for the rollout.
+#[tokio::test]
+async fn new_replicas_get_ready_beside_a_leader_that_does_not_know_a_crd_of_theirs() {
+    let cluster = Cluster::start();
+    let scene = Scene::of(&cluster, "demo").await;
+    prepare(&scene.client, &["operator-1", "operator-2"]).await;
+    let crds: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
+    let (added, upgraded) = ("trafficpolicies.tombolo.io", "peers.tombolo.io");
+    for mut crd in tombolo_crds::all() {
+        match crd.name_any().as_str() {
+            name if name == added => continue,
+            name if name == upgraded => {
+                let label = crd.labels_mut().get_mut(RELEASE_VERSION);
+                *label.unwrap() = "v0.0.1".to_owned();
+            }
+            _ => {}
+        }
+        crds.create(&PostParams::default(), &crd).await.unwrap();
+    }
+    make_leader(&scene.client, "operator-0").await;
+
+    let replicas = ["operator-1", "operator-2"].map(|pod| Start::new(&cluster, pod).go());
+
+    for replica in &replicas {
+        eventually("the new replica is ready", async || replica.is_ready()).await;
+    }
+    crds.get(added).await.unwrap();
+    let found = crds.get(upgraded).await.unwrap();
+    assert_ne!(found.labels()[RELEASE_VERSION], "v0.0.1");
+    let leads = |log: String| log.contains("leading") || log.contains("held=true");
+    assert!(!replicas.iter().any(|replica| leads(replica.log())));
+}
+
+/// A replica that holds the Lease for longer than any test.
+async fn make_leader(client: &Client, pod: &str) {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), SYSTEM);
+    let lease = serde_json::json!({
+        "metadata": {"name": "tombolo-operator"},
+        "spec": {"holderIdentity": pod, "leaseDurationSeconds": 86_400},
+    });
+    let lease = serde_json::from_value(lease).unwrap();
+    leases.create(&PostParams::default(), &lease).await.unwrap();
 }
 
 /// As an implementation of years ago left them: without labels that tell a version.

@@ -1,4 +1,4 @@
-//! IP families of the clusterset IPs, on an API server that has both and prefers IPv4.
+//! IP families of the clusterset IPs and of headless imports, on an API server that has both and prefers IPv4.
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -56,6 +56,32 @@ async fn an_import_keeps_its_first_address_when_an_own_service_of_ipv6_is_export
     let after = has_families(&scene, &["IPv4", "IPv6"]).await;
     assert_eq!(after.spec.ips[0], before.spec.ips[0]);
     scene.lists("east", &["fd00::5"]).await;
+}
+
+#[tokio::test]
+async fn a_headless_import_has_no_address_and_the_families_of_its_endpoints_here() {
+    let scene = Scene::shared("headless-families").await;
+    scene.make_namespace().await;
+    scene.make_headless_copy("west", &["web-0"]).await;
+    has_families_and_no_address(&scene, &["IPv4"]).await;
+
+    let both = json!({"ipFamilies": ["IPv6", "IPv4"]});
+    scene.patch_copy("west", both).await;
+
+    has_families_and_no_address(&scene, &["IPv4", "IPv6"]).await;
+}
+
+async fn has_families_and_no_address(scene: &Scene, families: &[&str]) {
+    eventually(&format!("the import is of {families:?}"), async || {
+        let import = scene.api::<ServiceImport>().get("web").await;
+        let spec = import.map_err(|error| error.to_string())?.spec;
+        if spec.ip_families == families && spec.ips.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{:?} {:?}", spec.ip_families, spec.ips))
+        }
+    })
+    .await;
 }
 
 async fn copy_of(scene: &Scene, families: &[&str]) {

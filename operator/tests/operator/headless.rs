@@ -50,6 +50,7 @@ async fn a_headless_service_is_exported_with_its_endpoints() {
     let import: ServiceImport = scene.api().get("web").await.unwrap();
     assert_eq!(import.spec.type_, ServiceImportType::Headless);
     assert!(import.spec.ips.is_empty());
+    assert_eq!(import.spec.ip_families, ["IPv4"]);
     assert!(scene.endpoint_services().await.is_empty());
     let slices = scene.lists("east", &["10.0.0.1", "10.0.0.2"]).await;
     assert_eq!(slices[0].endpoints[0].hostname.as_deref(), Some("web-0"));

@@ -8,10 +8,9 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use tombolo_catalog::Import;
 use tombolo_crds::ClusterExportSpec;
-use tombolo_crds::mcs::ServiceImportType;
 use tombolo_crds::well_known::{KUBE_SERVICE_NAME_LABEL, MANAGED_BY_LABEL, SLICE_MANAGER};
 
-use super::{Places, Remote, Told, labels};
+use super::{Places, Remote, Told, is_here, labels};
 use crate::gateways::Listing;
 use crate::plan::action::Action;
 use crate::plan::derived;
@@ -139,11 +138,8 @@ pub(super) fn of_import(
     behind: &Behind<'_>,
     owner: &OwnerReference,
 ) -> Slices {
-    let is_headless_here = exports.iter().any(|export| {
-        *export.cluster == *view.cluster && export.type_ == ServiceImportType::Headless
-    });
     let mut parts = Vec::new();
-    if is_headless_here {
+    if is_here(view, exports) {
         let all: Vec<_> = (0..import.ports.len())
             .map(|place| (name(import, place), place))
             .collect();

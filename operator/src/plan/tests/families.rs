@@ -1,9 +1,12 @@
-//! IP families of the clusterset IPs.
+//! IP families of the clusterset IPs, and of headless imports' addresses.
+
+use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use super::world::{World, copy, export, gateway, service, slice};
+use super::headless::headless;
+use super::world::{ADDRESS_REST, World, copy, export, gateway, service, slice};
 
 const V4: &str = "IPv4";
 const V6: &str = "IPv6";
@@ -79,6 +82,67 @@ fn a_family_that_only_another_clusters_service_had_goes_with_it() {
 
     assert_eq!(world.import().unwrap().spec.ip_families, [V4]);
     assert_eq!(world.settle(), Vec::<String>::new());
+}
+
+#[test]
+fn a_headless_import_has_the_families_of_its_addresses_in_the_importing_cluster() {
+    for (cluster, exported, expected) in [
+        (&[V4][..], &[V4][..], &[V4][..]),
+        (&[V4], &[V6], &[V4]),
+        (&[V6], &[V4], &[V6]),
+        (&[V6, V4], &[V4, V6], &[V6, V4]),
+        (&[V4, V6], &[V6], &[V4]),
+    ] {
+        let mut world = importing_headless(cluster, exported);
+
+        world.settle();
+
+        let spec = world.import().unwrap().spec.clone();
+        assert_eq!(spec.ip_families, expected, "{exported:?} in {cluster:?}");
+        assert!(spec.ips.is_empty());
+        let slices = world.view().slices;
+        let listed: BTreeSet<_> = slices.iter().map(|slice| &*slice.address_type).collect();
+        assert_eq!(listed, expected.iter().copied().collect());
+        assert_eq!(world.settle(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn own_pods_are_the_first_in_a_headless_import() {
+    let mut world = importing_headless(&[V4, V6], &[V4]);
+    let mut own = own_service(&[V6]);
+    own.spec.as_mut().unwrap().cluster_ip = Some("None".to_owned());
+    world.put(own);
+    world.put(own_slice(V6));
+    world.put(export());
+
+    world.settle();
+
+    assert_eq!(world.import().unwrap().spec.ip_families, [V6, V4]);
+}
+
+#[test]
+fn a_headless_import_keeps_its_families_while_it_has_no_endpoints() {
+    let mut world = importing_headless(&[V6], &[V6]);
+    world.settle();
+
+    world.put(headless("west", &[]));
+    world.settle();
+    world.monotonic += ADDRESS_REST;
+    world.settle();
+
+    assert!(world.view().endpoints.is_empty());
+    assert_eq!(world.import().unwrap().spec.ip_families, [V6]);
+    assert_eq!(world.settle(), Vec::<String>::new());
+}
+
+/// `west` exports `web` as headless, with one endpoint.
+fn importing_headless(cluster: &'static [&'static str], exported: &[&str]) -> World {
+    let mut world = importing(cluster, exported);
+    let mut west = headless("west", &["web-0"]);
+    west.spec.ip_families = exported.iter().map(|family| (*family).to_owned()).collect();
+    world.put(west);
+    world
 }
 
 fn importing(cluster: &'static [&'static str], exported: &[&str]) -> World {

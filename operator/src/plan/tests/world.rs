@@ -246,7 +246,11 @@ impl World {
             }
             Action::ApplyEndpoint(mut service) => {
                 let address = match self.endpoint_service(&service) {
-                    Some(found) => found.spec.clone().unwrap().cluster_ip.unwrap(),
+                    // Those of IPv6 end with that of IPv4.
+                    Some(found) => {
+                        let first = found.spec.clone().unwrap().cluster_ip.unwrap();
+                        first.rsplit(':').next().unwrap().to_owned()
+                    }
                     None => {
                         self.addresses -= 1;
                         self.version += 1;
@@ -255,9 +259,18 @@ impl World {
                     }
                 };
                 let spec = service.spec.as_mut().unwrap();
-                spec.cluster_ips = Some(vec![address.clone()]);
-                spec.cluster_ip = Some(address);
-                spec.ip_families = Some(vec!["IPv4".to_owned()]);
+                let mut families = self.families.to_vec();
+                if spec.ip_family_policy.as_deref() == Some("SingleStack") {
+                    families.truncate(1);
+                }
+                let addresses = families.iter().map(|family| match *family {
+                    "IPv6" => format!("fd00:97::{address}"),
+                    _ => address.clone(),
+                });
+                let addresses: Vec<String> = addresses.collect();
+                spec.cluster_ip = addresses.first().cloned();
+                spec.cluster_ips = Some(addresses);
+                spec.ip_families = Some(families.into_iter().map(str::to_owned).collect());
                 self.put(*service);
             }
             Action::ApplySlice(slice) => self.put(*slice),
