@@ -18,7 +18,7 @@ use tombolo_crds::mcs::ServiceImportType;
 use super::action::{Action, DeletedKind};
 use super::derived::{self, GatewayPorts};
 use super::import::{self, State};
-use super::slices::gateways;
+use super::slices::{gateways, own_families};
 use super::view::{EndpointService, View};
 use super::{Allotted, Plan, ownership};
 
@@ -124,10 +124,19 @@ pub(super) fn release_addresses(view: &View, allotted: &mut Allotted, now: Insta
 /// The families of the import's addresses, those of this cluster's own pods first: of the Services
 /// that give endpoints their addresses, not of their clusters, as any family reaches any other.
 pub(super) fn families(view: &View, exports: &[&ClusterExportSpec]) -> Vec<String> {
-    let own = view.service.as_deref().filter(|_| is_here(view, exports));
-    let others = view.endpoints.iter().map(|found| &*found.service);
+    let in_order = view.service.as_deref().map(import::ip_families);
+    let in_order = in_order.unwrap_or_default();
+    let place = |family: &&str| in_order.iter().position(|f| f == family);
+    let mut own: Vec<&str> = match is_here(view, exports) {
+        true => own_families(view).into_iter().collect(),
+        false => Vec::new(),
+    };
+    own.sort_by_key(|family| place(family).unwrap_or(usize::MAX));
+    let own = own.into_iter().map(str::to_owned);
+    let others = view.endpoints.iter();
+    let others = others.flat_map(|found| import::ip_families(&found.service));
     let mut families = Vec::new();
-    for family in own.into_iter().chain(others).flat_map(import::ip_families) {
+    for family in own.chain(others) {
         if !families.contains(&family) {
             families.push(family);
         }

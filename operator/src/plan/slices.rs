@@ -116,6 +116,14 @@ fn own_parts(view: &View, import: &Import, ports: &GatewayPorts, derived: &Servi
     local::parts(view, import, &names)
 }
 
+/// The families of the endpoints of this cluster's own Service, which may have more: one without a
+/// selector has both in a cluster of one.
+pub(super) fn own_families(view: &View) -> BTreeSet<&str> {
+    let slices = view.service_slices.iter();
+    let slices = slices.filter(|slice| is_of_addresses(slice) && !slice.endpoints.is_empty());
+    slices.map(|slice| slice.address_type.as_str()).collect()
+}
+
 /// Why nothing of an import can be reached by addresses of these `families`: there are endpoints,
 /// but of other families only.
 pub(super) fn unusable_families(
@@ -124,11 +132,7 @@ pub(super) fn unusable_families(
     families: &[String],
 ) -> Option<String> {
     let exports_here = super::exports_here(view, import);
-    let own = view
-        .service_slices
-        .iter()
-        .filter(|slice| exports_here && is_of_addresses(slice) && !slice.endpoints.is_empty())
-        .map(|slice| slice.address_type.as_str());
+    let own = own_families(view).into_iter().filter(|_| exports_here);
     let has_peers = import.clusters.len() > usize::from(exports_here);
     let gateways = view.gateways.iter().filter(|_| has_peers);
     let gateways = gateways.flat_map(|replica| &replica.addresses);

@@ -2,14 +2,16 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
+use serde_json::json;
 use tombolo_crds::mcs::v1alpha1;
 
 use crate::api_server::Cluster;
 use crate::program::{SYSTEM, Start, prepare};
 use crate::scene::{Scene, eventually};
 
+const OPERATORS_LEASE: &str = "tombolo-operator";
 const RELEASE_VERSION: &str = "tombolo.io/release-version";
 
 #[tokio::test]
@@ -54,7 +56,7 @@ async fn a_cluster_that_serves_only_the_older_version_works() {
     scene.make_namespace().await;
     scene.make_service(&["10.0.0.1"]).await;
     let exports: Api<v1alpha1::ServiceExport> = scene.api();
-    let export = serde_json::from_value(serde_json::json!({"metadata": {"name": "web"}})).unwrap();
+    let export = serde_json::from_value(json!({"metadata": {"name": "web"}})).unwrap();
     eventually("the older version is served", async || {
         exports
             .create(&PostParams::default(), &export)
@@ -96,18 +98,12 @@ async fn new_replicas_get_ready_beside_a_leader_that_does_not_know_a_crd_of_thei
     prepare(&scene.client, &["operator-1", "operator-2"]).await;
     let crds: Api<CustomResourceDefinition> = Api::all(scene.client.clone());
     let (added, upgraded) = ("trafficpolicies.tombolo.io", "peers.tombolo.io");
-    for mut crd in tombolo_crds::all() {
-        match crd.name_any().as_str() {
-            name if name == added => continue,
-            name if name == upgraded => {
-                let label = crd.labels_mut().get_mut(RELEASE_VERSION);
-                *label.unwrap() = "v0.0.1".to_owned();
-            }
-            _ => {}
-        }
-        crds.create(&PostParams::default(), &crd).await.unwrap();
-    }
-    make_leader(&scene.client, "operator-0").await;
+    install_without(&scene.client, added).await;
+    let older = json!({"metadata": {"labels": {RELEASE_VERSION: "v0.0.1"}}});
+    let params = PatchParams::default();
+    let older = Patch::Merge(older);
+    crds.patch(upgraded, &params, &older).await.unwrap();
+    let _leader = make_leader(&scene.client, "operator-0").await;
 
     let replicas = ["operator-1", "operator-2"].map(|pod| Start::new(&cluster, pod).go());
 
@@ -121,15 +117,37 @@ async fn new_replicas_get_ready_beside_a_leader_that_does_not_know_a_crd_of_thei
     assert!(!replicas.iter().any(|replica| leads(replica.log())));
 }
 
-/// A replica that holds the Lease for longer than any test.
-async fn make_leader(client: &Client, pod: &str) {
+/// Installs the CRDs but for one, as a version did that did not have it.
+pub(crate) async fn install_without(client: &Client, added: &str) {
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for crd in tombolo_crds::all() {
+        if crd.name_any() != added {
+            crds.create(&PostParams::default(), &crd).await.unwrap();
+        }
+    }
+}
+
+/// The Lease of a leader that does nothing, for longer than any test.
+pub(crate) struct Led(Api<Lease>);
+
+pub(crate) async fn make_leader(client: &Client, pod: &str) -> Led {
     let leases: Api<Lease> = Api::namespaced(client.clone(), SYSTEM);
-    let lease = serde_json::json!({
-        "metadata": {"name": "tombolo-operator"},
+    let lease = json!({
+        "metadata": {"name": OPERATORS_LEASE},
         "spec": {"holderIdentity": pod, "leaseDurationSeconds": 86_400},
     });
     let lease = serde_json::from_value(lease).unwrap();
     leases.create(&PostParams::default(), &lease).await.unwrap();
+    Led(leases)
+}
+
+impl Led {
+    /// As a leader does that ends.
+    pub(crate) async fn give_up(self) {
+        let free = Patch::Merge(json!({"spec": {"holderIdentity": ""}}));
+        let params = PatchParams::default();
+        self.0.patch(OPERATORS_LEASE, &params, &free).await.unwrap();
+    }
 }
 
 /// As an implementation of years ago left them: without labels that tell a version.

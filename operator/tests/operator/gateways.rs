@@ -65,7 +65,10 @@ async fn an_endpoint_that_a_gateway_refuses_is_told_in_the_export() {
     let refuse = async |endpoints: &str| {
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"annotations": {REFUSED_ENDPOINTS_ANNOTATION: endpoints}},
+            "metadata": {
+                "name": "gw-r",
+                "annotations": {REFUSED_ENDPOINTS_ANNOTATION: endpoints},
+            },
         });
         let params = PatchParams::apply("refusal").force();
         let patch = Patch::Apply(lease);

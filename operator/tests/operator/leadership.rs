@@ -1,10 +1,17 @@
 //! Restarts and several replicas.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::api_server::Cluster;
+use crate::crds::{install_without, make_leader};
 use crate::program::{Start, prepare, user};
 use crate::scene::{Scene, eventually};
+
+/// A leader that dies is replaced within four seconds; the rest is for a machine that is busy with
+/// other things.
+const HANDED_OVER: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_restart_with_an_empty_cache_writes_nothing() {
@@ -79,13 +86,33 @@ async fn the_second_replica_writes_nothing_until_the_first_is_gone() {
     assert!(!cluster.requests().iter().any(by_second));
 
     first.kill();
+    let killed = Instant::now();
     let later = Scene::of(&cluster, "later").await;
     later.make_namespace().await;
     later.make_service(&["10.0.0.2"]).await;
     later.make_export().await;
 
     later.import().await;
+    assert!(killed.elapsed() < HANDED_OVER, "{:?}", killed.elapsed());
     assert!(cluster.requests().iter().any(by_second));
+}
+
+#[tokio::test]
+async fn a_new_replica_leads_soon_after_the_leader_that_did_not_know_a_crd_is_gone() {
+    let cluster = Cluster::start();
+    let scene = exporting(&cluster).await;
+    install_without(&scene.client, "trafficpolicies.tombolo.io").await;
+    let lease = make_leader(&scene.client, "operator-0").await;
+    let replica = Start::new(&cluster, "operator-1").go();
+    eventually("the new replica is ready", async || replica.is_ready()).await;
+    scene.make_export().await;
+    assert!(!replica.log().contains("leading"));
+
+    lease.give_up().await;
+    let given_up = Instant::now();
+
+    scene.import().await;
+    assert!(given_up.elapsed() < HANDED_OVER, "{:?}", given_up.elapsed());
 }
 
 /// The namespace `demo` with the Service `web`, before any operator.

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
+use tombolo_crds::ClusterExport;
+
 use super::headless::headless;
-use super::world::{ADDRESS_REST, World, copy, export, gateway, service, slice};
+use super::world::{ADDRESS_REST, SYSTEM, World, copy, export, gateway, service, slice};
 
 const V4: &str = "IPv4";
 const V6: &str = "IPv6";
@@ -110,7 +112,8 @@ fn a_headless_import_has_the_families_of_its_addresses_in_the_importing_cluster(
 #[test]
 fn own_pods_are_the_first_in_a_headless_import() {
     let mut world = importing_headless(&[V4, V6], &[V4]);
-    let mut own = own_service(&[V6]);
+    // As every headless Service without a selector has both.
+    let mut own = own_service(&[V4, V6]);
     own.spec.as_mut().unwrap().cluster_ip = Some("None".to_owned());
     world.put(own);
     world.put(own_slice(V6));
@@ -119,6 +122,12 @@ fn own_pods_are_the_first_in_a_headless_import() {
     world.settle();
 
     assert_eq!(world.import().unwrap().spec.ip_families, [V6, V4]);
+    world.remove::<ClusterExport>(SYSTEM, "web.demo.west");
+    world.settle();
+    assert_eq!(world.import().unwrap().spec.ip_families, [V6]);
+    world.put(own_slice(V4));
+    world.settle();
+    assert_eq!(world.import().unwrap().spec.ip_families, [V4, V6]);
 }
 
 #[test]
