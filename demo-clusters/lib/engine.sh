@@ -7,6 +7,7 @@ engine_dir=$state/engine
 engine_socket=$engine_dir/docker.sock
 engine_data=$cache/docker
 engine_cgroup=tombolo-demo
+engine_cpu_shares=65536
 
 # The process of a file, if it is still the one that was started: its number may have been given to another since.
 engine_process() { # PID-FILE CONFIGURATION-FILE
@@ -53,6 +54,11 @@ engine_up() {
       bridge: "none", iptables: false, ip6tables: false, "ip-forward": false, "ip-masq": false,
       "log-opts": {"max-size": "10m"}
     }' >"$engine_dir/daemon.json"
+  # All clusters together would get no more of a busy machine than one compiler does: leases are lost, requests to etcd time out.
+  if [[ -w /sys/fs/cgroup/cpu/cpu.shares ]]; then
+    mkdir -p "/sys/fs/cgroup/cpu/$engine_cgroup"
+    echo "$engine_cpu_shares" >"/sys/fs/cgroup/cpu/$engine_cgroup/cpu.shares"
+  fi
   # A session of its own, or ctrl-C on the demo would end it too; and without the lock, which it would hold for ever.
   setsid dockerd --config-file "$engine_dir/daemon.json" >>"$engine_dir/dockerd.log" 2>&1 </dev/null 8>&- &
   disown
