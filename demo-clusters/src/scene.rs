@@ -13,6 +13,7 @@ use crate::wait::wait_until;
 use crate::workload;
 
 const POD_START: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Label of namespaces that tests made: what a failed test leaves to look at is found by it.
 pub const LABEL: &str = "tombolo.io/e2e";
@@ -209,9 +210,12 @@ async fn make_ballast(cluster: &Cluster) -> Result<()> {
         let service = workload::service(&name, &[("http", 80, 8080)]);
         format!("{service}---{}", workload::export(&name))
     });
-    cluster
-        .apply_in(NAME, &each.collect::<Vec<_>>().join("---"))
-        .await
+    let yaml = each.collect::<Vec<_>>().join("---");
+    // So much at once is too much for the etcd of a busy machine now and then.
+    wait_until(format!("{NAME} in {}", cluster.name()), LIMIT, async || {
+        cluster.apply_in(NAME, &yaml).await
+    })
+    .await
 }
 
 /// Milliseconds since the epoch; pods on this machine tell the same.
