@@ -1,7 +1,10 @@
-//! Questions from hickory's server, answered from the snapshot.
+//! Questions answered from the snapshot: from octets to octets where that can be, else as hickory's
+//! server has them.
 
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use hickory_proto::op::{Header, HeaderCounts};
@@ -9,16 +12,20 @@ use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
+use tombolo_dns_zone::wire::{Cookies, Query, ServerCookie};
 
 use crate::metrics::{DnsMetrics, Transport};
 use crate::publisher::Published;
 use crate::reply::Reply;
+use crate::udp::{FastPath, Verdict};
 
-/// Answers each question from the snapshot of the moment.
+/// Answers each question from the snapshot of the moment. Clones are one handler.
+#[derive(Clone)]
 pub struct Handler {
     published: Published,
     metrics: DnsMetrics,
-    asked: AtomicUsize,
+    asked: Arc<AtomicUsize>,
+    cookies: Cookies,
 }
 
 // === impl Handler ===
@@ -30,12 +37,40 @@ impl Handler {
         Self {
             published,
             metrics,
-            asked: AtomicUsize::new(0),
+            asked: Arc::default(),
+            cookies: Cookies::new(rand::random()),
         }
     }
 
     fn rotation(&self) -> usize {
         scatter(self.asked.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn cookie(&self, of_client: [u8; 8], address: IpAddr) -> ServerCookie {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        // RFC 9018: seconds modulo 2^32.
+        let seconds = now.unwrap_or_default().as_secs() as u32;
+        self.cookies.server(of_client, address, seconds)
+    }
+}
+
+impl FastPath for Handler {
+    fn answer(&self, query: &[u8], client: SocketAddr, response: &mut Vec<u8>) -> Verdict {
+        let started = Instant::now();
+        let Some(query) = Query::parse(query) else {
+            return Verdict::HandOn;
+        };
+        let cookie = query
+            .client_cookie()
+            .map(|of_client| self.cookie(of_client, client.ip()));
+        let snapshot = self.published.load();
+        let Some(code) = snapshot.respond(&query, self.rotation(), cookie, response) else {
+            return Verdict::HandOn;
+        };
+        let record_type = Some(query.record_type().into());
+        self.metrics
+            .answered(Transport::Udp, record_type, code, started.elapsed());
+        Verdict::Answered
     }
 }
 
@@ -48,7 +83,9 @@ impl RequestHandler for Handler {
     ) -> ResponseInfo {
         let started = Instant::now();
         let transport = transport(request.protocol());
-        let reply = Reply::to(request, &self.published.load(), self.rotation(), transport);
+        let cookie = |of_client| self.cookie(of_client, request.src().ip());
+        let snapshot = self.published.load_full();
+        let reply = Reply::to(request, &snapshot, self.rotation(), transport, cookie);
         let mut builder = MessageResponseBuilder::from_message_request(request);
         if let Some(edns) = &reply.edns {
             builder.edns(edns);

@@ -1,10 +1,11 @@
 //! The services of the zone, kept up to date with what is watched.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use tombolo_dns_zone::{Import, ImportKind, Port, Service};
+use tombolo_dns_zone::{Change, Import, ImportKind, Port, Service};
 use tombolo_runtime::watch::{Index, Key};
 
 use crate::state::{ImportState, SliceState};
@@ -12,64 +13,143 @@ use crate::state::{ImportState, SliceState};
 /// What the zone is made of. Fed by two watches; a change of one object makes one service anew.
 #[derive(Debug, Default)]
 pub struct ZoneIndex {
-    /// None until the first complete list.
-    imports: Option<BTreeMap<Key, Arc<ImportState>>>,
-    /// None until the first complete list.
-    slices: Option<BTreeMap<Key, Arc<SliceState>>>,
-    /// Names of the slices of each service.
-    slices_of: HashMap<Key, BTreeSet<String>>,
-    services: HashMap<Key, Arc<Service>>,
+    /// What is known of each service.
+    known: HashMap<Key, Known>,
+    /// The slices by their own names, to find the service that one belonged to.
+    slices: HashMap<Key, Arc<SliceState>>,
+    /// Whether there was a complete list.
+    imports_listed: bool,
+    slices_listed: bool,
+    unpublished: Unpublished,
     changed: Arc<Notify>,
+}
+
+/// What is known of a service; there may be slices without an import.
+#[derive(Debug, Default)]
+struct Known {
+    import: Option<Arc<ImportState>>,
+    /// Few, by their names.
+    slices: Vec<(Box<str>, Arc<SliceState>)>,
+    service: Option<Arc<Service>>,
+}
+
+/// What has changed since it was asked last.
+#[derive(Debug, Default)]
+enum Unpublished {
+    /// A list came, or it was never asked.
+    #[default]
+    All,
+    Some(HashSet<Key>),
+}
+
+/// What a publisher has to publish.
+#[derive(Debug)]
+pub enum Update {
+    /// There are these services and no others.
+    All(Vec<Arc<Service>>),
+    /// These services are other than before.
+    Some(Vec<Change>),
 }
 
 // === impl ZoneIndex ===
 
 impl ZoneIndex {
-    /// Told whenever [`ZoneIndex::services`] would answer differently than before.
+    /// Told whenever [`ZoneIndex::update`] has something.
     #[must_use]
     pub fn changed(&self) -> Arc<Notify> {
         Arc::clone(&self.changed)
     }
 
-    /// All services; none until both lists were complete.
-    #[must_use]
-    pub fn services(&self) -> Option<Vec<Arc<Service>>> {
-        self.imports.as_ref().and(self.slices.as_ref())?;
-        Some(self.services.values().cloned().collect())
+    /// What has changed since this was called last; none until both lists were complete.
+    pub fn update(&mut self) -> Option<Update> {
+        if !(self.imports_listed && self.slices_listed) {
+            return None;
+        }
+        let none = Unpublished::Some(HashSet::new());
+        Some(match mem::replace(&mut self.unpublished, none) {
+            Unpublished::All => Update::All(self.services().cloned().collect()),
+            Unpublished::Some(keys) => {
+                let changes = keys.into_iter().map(|key| self.change(key));
+                Update::Some(changes.collect())
+            }
+        })
+    }
+
+    /// All services that are known, whether the lists were complete or not.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.known
+            .values()
+            .filter_map(|known| known.service.as_ref())
+    }
+
+    fn change(&self, key: Key) -> Change {
+        let known = self.known.get(&key);
+        match known.and_then(|known| known.service.clone()) {
+            Some(service) => Change::Put(service),
+            None => Change::Remove {
+                namespace: key.namespace,
+                name: key.name,
+            },
+        }
     }
 
     fn rebuild_all(&mut self) {
-        self.services.clear();
-        let keys: Vec<Key> = self
-            .imports
-            .iter()
-            .flat_map(BTreeMap::keys)
-            .cloned()
-            .collect();
-        for key in keys {
-            self.rebuild(&key);
+        self.known
+            .retain(|_, known| known.import.is_some() || !known.slices.is_empty());
+        for (key, known) in &mut self.known {
+            known.service = known.build(key);
         }
+        self.unpublished = Unpublished::All;
         self.changed.notify_one();
     }
 
     fn rebuild(&mut self, key: &Key) {
-        let service = self.build(key);
-        if service.as_ref() == self.services.get(key) {
+        let Some(known) = self.known.get_mut(key) else {
+            return;
+        };
+        let service = known.build(key);
+        let same = service == known.service;
+        known.service = service;
+        if known.import.is_none() && known.slices.is_empty() {
+            self.known.remove(key);
+        }
+        if same {
             return;
         }
-        match service {
-            Some(service) => drop(self.services.insert(key.clone(), service)),
-            None => drop(self.services.remove(key)),
+        if let Unpublished::Some(keys) = &mut self.unpublished {
+            keys.insert(key.clone());
         }
         self.changed.notify_one();
     }
 
+    /// The service that the slice belonged to.
+    fn unlink(&mut self, slice: &Key) -> Option<Key> {
+        let old = self.slices.remove(slice)?;
+        let service = Key::new(slice.namespace.as_str(), old.service.as_str());
+        if let Some(known) = self.known.get_mut(&service) {
+            known.slices.retain(|(name, _)| **name != *slice.name);
+        }
+        Some(service)
+    }
+
+    fn link(&mut self, key: &Key, slice: &Arc<SliceState>) -> Key {
+        let service = Key::new(key.namespace.as_str(), slice.service.as_str());
+        let known = self.known.entry(service.clone()).or_default();
+        known.slices.push((key.name.as_str().into(), Arc::clone(slice)));
+        self.slices.insert(key.clone(), Arc::clone(slice));
+        service
+    }
+}
+
+// === impl Known ===
+
+impl Known {
     fn build(&self, key: &Key) -> Option<Arc<Service>> {
-        let import = self.imports.as_ref()?.get(key)?;
+        let import = self.import.as_ref()?;
         let kind = if import.headless {
-            let slices = self.slices_of(key);
+            let slices = self.slices.iter();
             ImportKind::Headless {
-                endpoints: slices.flat_map(|slice| slice.endpoints()).collect(),
+                endpoints: slices.flat_map(|(_, slice)| slice.endpoints()).collect(),
             }
         } else {
             ImportKind::ClusterSetIp {
@@ -90,56 +170,31 @@ impl ZoneIndex {
             }
         }
     }
-
-    fn slices_of(&self, service: &Key) -> impl Iterator<Item = &SliceState> {
-        let names = self.slices_of.get(service).into_iter().flatten();
-        names.filter_map(|name| {
-            let key = Key::new(service.namespace.as_str(), name.as_str());
-            self.slices.as_ref()?.get(&key).map(AsRef::as_ref)
-        })
-    }
-
-    /// The service that the slice belonged to.
-    fn unlink(&mut self, slice: &Key) -> Option<Key> {
-        let old = self.slices.as_mut()?.remove(slice)?;
-        let service = Key::new(slice.namespace.as_str(), old.service.as_str());
-        if let Some(names) = self.slices_of.get_mut(&service) {
-            names.remove(&slice.name);
-            if names.is_empty() {
-                self.slices_of.remove(&service);
-            }
-        }
-        Some(service)
-    }
-
-    fn link(&mut self, key: &Key, slice: &Arc<SliceState>) -> Key {
-        let service = Key::new(key.namespace.as_str(), slice.service.as_str());
-        self.slices_of
-            .entry(service.clone())
-            .or_default()
-            .insert(key.name.clone());
-        self.slices
-            .get_or_insert_default()
-            .insert(key.clone(), Arc::clone(slice));
-        service
-    }
 }
 
 impl Index<ImportState> for ZoneIndex {
     fn apply(&mut self, key: &Key, import: &Arc<ImportState>) {
-        self.imports
-            .get_or_insert_default()
-            .insert(key.clone(), Arc::clone(import));
+        let known = self.known.entry(key.clone()).or_default();
+        known.import = Some(Arc::clone(import));
         self.rebuild(key);
     }
 
     fn delete(&mut self, key: &Key) {
-        self.imports.get_or_insert_default().remove(key);
+        if let Some(known) = self.known.get_mut(key) {
+            known.import = None;
+        }
         self.rebuild(key);
     }
 
     fn reset(&mut self, all: &BTreeMap<Key, Arc<ImportState>>) {
-        self.imports = Some(all.clone());
+        for known in self.known.values_mut() {
+            known.import = None;
+        }
+        for (key, import) in all {
+            let known = self.known.entry(key.clone()).or_default();
+            known.import = Some(Arc::clone(import));
+        }
+        self.imports_listed = true;
         self.rebuild_all();
     }
 }
@@ -161,11 +216,14 @@ impl Index<SliceState> for ZoneIndex {
     }
 
     fn reset(&mut self, all: &BTreeMap<Key, Arc<SliceState>>) {
-        self.slices = Some(BTreeMap::new());
-        self.slices_of.clear();
+        self.slices.clear();
+        for known in self.known.values_mut() {
+            known.slices.clear();
+        }
         for (key, slice) in all {
             self.link(key, slice);
         }
+        self.slices_listed = true;
         self.rebuild_all();
     }
 }

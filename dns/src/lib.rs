@@ -4,7 +4,10 @@
 //! ```text
 //! API server ──watch──► state ──► ZoneIndex ──Publisher──► Snapshot (ArcSwap)
 //!      (or the state files)                                    │ load
-//!                  client ──► Listeners ──► hickory ──► Handler┴─► Reply ──► client
+//!             client ──UDP──► workers ──► Handler as FastPath ─┤──► client
+//!                                │ hands on                    │
+//!             client ──TCP──► hickory ──► Handler as            ┴─► Reply ──► client
+//!                                         RequestHandler
 //! ```
 //!
 //! Invariants:
@@ -27,11 +30,13 @@ mod metrics;
 mod publisher;
 mod reply;
 mod state;
+mod udp;
 
 pub use args::Args;
 pub use handler::Handler;
-pub use index::ZoneIndex;
+pub use index::{Update, ZoneIndex};
 pub use listeners::{BindError, Listeners};
 pub use metrics::DnsMetrics;
 pub use publisher::{Published, Publisher};
+pub use udp::{FastPath, Verdict};
 pub use state::{EndpointState, ImportState, PortState, SliceState};

@@ -6,12 +6,13 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
-use hickory_server::server::Server;
+use anyhow::Context;
+use hickory_server::server::{RequestHandler, Server};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 use tombolo_crds::well_known::DNS_PORT;
 
-use crate::handler::Handler;
+use crate::udp::{self, FastPath};
 
 /// A TCP connection on which nothing is asked for so long is closed (RFC 7766, section 6.2.3: "of
 /// the order of a few seconds").
@@ -67,14 +68,16 @@ impl Listeners {
     ///
     /// # Errors
     /// If a socket is lost.
-    pub async fn serve(self, handler: Handler) -> anyhow::Result<()> {
-        let mut server = Server::new(handler);
-        for socket in self.udp {
-            server.register_socket(socket);
-        }
+    pub async fn serve<H>(self, handler: H) -> anyhow::Result<()>
+    where
+        H: FastPath + RequestHandler + Clone,
+    {
+        let mut server = Server::new(handler.clone());
         server.register_listener(self.tcp, TCP_IDLE_TIMEOUT, TCP_ANSWERS_WAITING);
-        server.block_until_done().await?;
-        Ok(())
+        tokio::select! {
+            ended = udp::serve(self.udp, handler) => ended.context("UDP"),
+            ended = server.block_until_done() => ended.context("TCP"),
+        }
     }
 
     fn bind_to(address: SocketAddr) -> Result<Self, BindError> {

@@ -8,14 +8,14 @@ use parking_lot::Mutex;
 use tombolo_dns_zone::{Snapshot, Zone};
 use tombolo_runtime::readiness::Gate;
 
-use crate::index::ZoneIndex;
+use crate::index::{Update, ZoneIndex};
 use crate::metrics::DnsMetrics;
 
 /// The snapshot that is answered from now.
 pub type Published = Arc<ArcSwap<Snapshot>>;
 
-/// Makes a snapshot after each change of the index. Changes that come while it makes one go
-/// together into the next, so a burst of them costs a few snapshots, not one each.
+/// Makes a snapshot after each change of the index, out of the one before. Changes that come while it
+/// makes one go together into the next, so a burst of them costs a few snapshots, not one each.
 pub struct Publisher {
     zone: Arc<Zone>,
     index: Arc<Mutex<ZoneIndex>>,
@@ -60,14 +60,18 @@ impl Publisher {
     }
 
     fn publish(&self) {
-        let Some(services) = self.index.lock().services() else {
+        let Some(update) = self.index.lock().update() else {
             return;
         };
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let serial = next_serial(self.published.load().serial(), now.as_secs());
-        let snapshot = Snapshot::new(Arc::clone(&self.zone), serial, services);
+        let last = self.published.load();
+        let serial = next_serial(last.serial(), now.as_secs());
+        let snapshot = match update {
+            Update::All(services) => Snapshot::new(Arc::clone(&self.zone), serial, services),
+            Update::Some(changes) => last.with(serial, changes),
+        };
         self.metrics.published(snapshot.len(), now.as_secs_f64());
         self.published.store(Arc::new(snapshot));
         self.gate.open();

@@ -2,21 +2,22 @@
 
 use hickory_proto::ProtoError;
 use hickory_proto::op::{Edns, Metadata, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{RData, Record};
 use hickory_proto::serialize::binary::BinEncoder;
 use hickory_server::zone_handler::MessageRequest;
+use tombolo_dns_zone::wire::{
+    InvalidCookie, MAX_UDP_PAYLOAD, MIN_UDP_PAYLOAD, ServerCookie, client_cookie,
+};
 use tombolo_dns_zone::{Question, Snapshot};
 
 use crate::metrics::Transport;
 
-/// Largest UDP message, to whatever size the client may say: larger ones are fragmented on some
-/// paths, and lost (DNS flag day 2020).
-const MAX_UDP_PAYLOAD: u16 = 1_232;
-/// Smallest maximum that a client can have, and the only one without EDNS (RFC 1035, RFC 6891).
-const MIN_UDP_PAYLOAD: u16 = 512;
 const HEADER_OCTETS: usize = 12;
 /// An OPT record without options.
 const OPT_OCTETS: u16 = 11;
+/// A COOKIE option with both halves.
+const COOKIE_OPTION_OCTETS: u16 = 28;
 /// Type, class, TTL and length of a record, and the octet that ends its name.
 const RECORD_OVERHEAD: usize = 11;
 
@@ -33,12 +34,14 @@ pub(crate) struct Reply {
 // === impl Reply ===
 
 impl Reply {
-    /// The response to `request`, cut to what the client can take.
+    /// The response to `request`, cut to what the client can take. `cookie` makes the server's half
+    /// of one.
     pub(crate) fn to(
         request: &MessageRequest,
         snapshot: &Snapshot,
         rotation: usize,
         transport: Transport,
+        cookie: impl Fn([u8; 8]) -> ServerCookie,
     ) -> Self {
         let mut reply = Self {
             metadata: Metadata::response_from_request(&request.metadata),
@@ -47,7 +50,17 @@ impl Reply {
             authorities: Vec::new(),
             additionals: Vec::new(),
         };
-        reply.metadata.response_code = reply.fill(request, snapshot, rotation);
+        reply.metadata.response_code = match request.edns.as_ref().map_or(Ok(None), cookie_of) {
+            Ok(of_client) => {
+                if let (Some(client), Some(edns)) = (of_client, &mut reply.edns) {
+                    let both = [client.as_slice(), &cookie(client)].concat();
+                    let option = EdnsOption::Unknown(EdnsCode::Cookie.into(), both);
+                    edns.options_mut().insert(option);
+                }
+                reply.fill(request, snapshot, rotation)
+            }
+            Err(_) => ResponseCode::FormErr,
+        };
         reply.fit(request.queries.as_bytes(), transport);
         reply
     }
@@ -64,9 +77,14 @@ impl Reply {
         if request.version() > 0 {
             return ResponseCode::BADVERS;
         }
-        // RFC 9619: exactly one.
+        // RFC 9619: exactly one, or none with a cookie to learn the server's half (RFC 7873, 5.4).
         let [question] = request.queries.queries() else {
-            return ResponseCode::FormErr;
+            let cookie_only = request.queries.queries().is_empty() && self.has_cookie();
+            return if cookie_only {
+                ResponseCode::NoError
+            } else {
+                ResponseCode::FormErr
+            };
         };
         let question = Question {
             name: question.original().name(),
@@ -81,6 +99,11 @@ impl Reply {
         answer.code
     }
 
+    fn has_cookie(&self) -> bool {
+        let edns = self.edns.as_ref();
+        edns.is_some_and(|edns| edns.option(EdnsCode::Cookie).is_some())
+    }
+
     /// Leaves out additional records that do not fit, which needs no telling (RFC 2181, section 9),
     /// and answers that do not, which the TC bit tells. Room is kept for OPT, which must be there.
     fn fit(&mut self, questions: &[u8], transport: Transport) {
@@ -90,6 +113,7 @@ impl Reply {
             (Transport::Tcp, _) => u16::MAX,
         };
         let limit = limit - if self.edns.is_some() { OPT_OCTETS } else { 0 };
+        let limit = limit - if self.has_cookie() { COOKIE_OPTION_OCTETS } else { 0 };
         let sections = [&self.answers, &self.authorities, &self.additionals];
         let at_most: usize = sections.into_iter().flatten().map(octets_at_most).sum();
         if HEADER_OCTETS + questions.len() + at_most <= limit.into() {
@@ -121,6 +145,14 @@ impl Reply {
         self.authorities.truncate(authorities);
         let additionals = fitting(&mut encoder, &self.additionals);
         self.additionals.truncate(additionals);
+    }
+}
+
+/// The client's half of its cookie, if it sent one.
+fn cookie_of(edns: &Edns) -> Result<Option<[u8; 8]>, InvalidCookie> {
+    match edns.option(EdnsCode::Cookie) {
+        Some(EdnsOption::Unknown(_, data)) => client_cookie(data).map(Some),
+        Some(_) | None => Ok(None),
     }
 }
 

@@ -52,7 +52,7 @@ fn synced() -> ZoneIndex {
 /// The addresses of `<name>.shop`, in order.
 fn addresses(index: &ZoneIndex, name: &str) -> Vec<String> {
     let zone = Arc::new(Zone::new("clusterset.local", 5, 0).unwrap());
-    let snapshot = Snapshot::new(zone, 1, index.services().unwrap());
+    let snapshot = Snapshot::new(zone, 1, index.services().cloned());
     let name = Name::from_ascii(format!("{name}.shop.svc.clusterset.local.")).unwrap();
     let question = Question {
         name: &name,
@@ -78,10 +78,10 @@ async fn has_changed(index: &ZoneIndex) -> bool {
 #[test]
 fn nothing_is_known_before_both_lists_are_complete() {
     let mut index = ZoneIndex::default();
-    assert!(index.services().is_none());
+    assert!(index.update().is_none());
 
     Index::<ImportState>::reset(&mut index, &all(&[("web", &import(false, &["10.96.0.1"]))]));
-    assert!(index.services().is_none());
+    assert!(index.update().is_none());
 
     Index::<SliceState>::reset(&mut index, &BTreeMap::new());
     assert_eq!(addresses(&index, "web"), ["10.96.0.1"]);
@@ -165,5 +165,38 @@ fn an_import_without_a_dns_name_is_left_out() {
 
     index.apply(&key("no.label"), &import(false, &["10.96.0.1"]));
 
-    assert_eq!(index.services(), Some(vec![]));
+    assert_eq!(index.services().count(), 0);
+}
+
+#[test]
+fn an_update_is_all_after_a_list_and_else_what_has_changed() {
+    let mut index = synced();
+    assert!(matches!(index.update(), Some(Update::All(services)) if services.is_empty()));
+
+    index.apply(&key("web"), &import(false, &["10.96.0.1"]));
+    index.apply(&key("db"), &import(false, &["10.96.0.2"]));
+    Index::<ImportState>::delete(&mut index, &key("db"));
+    let Some(Update::Some(mut changes)) = index.update() else {
+        panic!("no changes");
+    };
+    changes.sort_by_key(|change| matches!(change, Change::Put(_)));
+    let [Change::Remove { namespace, name }, Change::Put(_)] = changes.as_slice() else {
+        panic!("{changes:?}");
+    };
+    assert_eq!((namespace.as_str(), name.as_str()), ("shop", "db"));
+    assert!(matches!(index.update(), Some(Update::Some(changes)) if changes.is_empty()));
+
+    Index::<SliceState>::reset(&mut index, &BTreeMap::new());
+    assert!(matches!(index.update(), Some(Update::All(services)) if services.len() == 1));
+}
+
+#[test]
+fn nothing_is_kept_of_what_has_gone() {
+    let mut index = synced();
+    index.apply(&key("db"), &import(true, &[]));
+    index.apply(&key("db-east"), &slice("db", "east", "10.0.0.1"));
+    Index::<ImportState>::delete(&mut index, &key("db"));
+    Index::<SliceState>::delete(&mut index, &key("db-east"));
+
+    assert!(index.known.is_empty() && index.slices.is_empty());
 }

@@ -10,6 +10,8 @@ use crate::check;
 /// Puts the questions of a DNS message to the zone.
 pub(crate) fn put(bytes: &[u8]) {
     static SNAPSHOT: OnceLock<Snapshot> = OnceLock::new();
+    let snapshot = SNAPSHOT.get_or_init(snapshot);
+    check::same_in_octets(snapshot, bytes, bytes.len());
     let Ok(message) = Message::from_vec(bytes) else {
         return;
     };
@@ -20,7 +22,7 @@ pub(crate) fn put(bytes: &[u8]) {
             class: query.query_class(),
         };
         check::well_formed(
-            SNAPSHOT.get_or_init(snapshot),
+            snapshot,
             &question,
             message.metadata.id.into(),
         );

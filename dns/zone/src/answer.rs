@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::rdata::{A, AAAA, HINFO, NS, SRV, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, HINFO, NS, PTR, SRV, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use crate::owner::RelativeName;
 use crate::service::{Host, PortFilter, Target};
 use crate::snapshot::Node;
-use crate::{Service, Snapshot};
+use crate::{Service, Snapshot, reverse};
 
 /// Most records of an answer. A headless service with more endpoints is answered with a subset,
 /// the same for A and AAAA as KEP-1645 asks.
@@ -20,8 +20,8 @@ const SCHEMA_VERSION: &str = "1.0.0";
 /// The specification writes this TTL out, where it leaves the others open.
 const SCHEMA_VERSION_TTL_SECONDS: u32 = 28_800;
 /// All targets are alike. The priority is the best one.
-const SRV_PRIORITY: u16 = 0;
-const SRV_WEIGHT: u16 = 100;
+pub(crate) const SRV_PRIORITY: u16 = 0;
+pub(crate) const SRV_WEIGHT: u16 = 100;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -69,18 +69,21 @@ impl Snapshot {
         if class != DNSClass::IN || matches!(record_type, RecordType::AXFR | RecordType::IXFR) {
             return Answer::without_authority(ResponseCode::Refused);
         }
-        let Some(relative) = RelativeName::new(self.zone(), name) else {
-            return Answer::without_authority(ResponseCode::Refused);
-        };
-        let Some(node) = self.find(&relative) else {
-            return Answer::without_authority(ResponseCode::ServFail);
-        };
-        Responder {
+        let responder = Responder {
             snapshot: self,
             name,
             rotation,
+        };
+        if let Some(relative) = RelativeName::new(self.zone(), name) {
+            return match self.find(&relative) {
+                Some(node) => responder.respond(node, record_type),
+                None => Answer::without_authority(ResponseCode::ServFail),
+            };
         }
-        .respond(node, record_type)
+        match reverse::address(name) {
+            Some(address) => responder.reverse(address, record_type),
+            None => Answer::without_authority(ResponseCode::Refused),
+        }
     }
 }
 
@@ -106,9 +109,7 @@ impl Responder<'_> {
             return self.denial(ResponseCode::NXDomain);
         }
         if record_type == RecordType::ANY && !matches!(node, Node::Empty) {
-            // RFC 8482, section 4.2: one small record in place of all.
-            let minimal = HINFO::new("RFC8482".to_owned(), String::new());
-            return self.found(vec![self.record(RData::HINFO(minimal))]);
+            return self.minimal();
         }
         match node {
             Node::Missing | Node::Empty => self.denial(ResponseCode::NoError),
@@ -127,6 +128,45 @@ impl Responder<'_> {
             Node::Ports(..) => self.denial(ResponseCode::NoError),
             Node::Host(host) => self.addresses(record_type, host.v4(), host.v6()),
         }
+    }
+
+    /// The names of an address. Of the rest of the reverse tree nothing is known, whoever has it.
+    fn reverse(&self, address: IpAddr, record_type: RecordType) -> Answer {
+        let Some(services) = self.snapshot.services_at(address) else {
+            return Answer::without_authority(ResponseCode::ServFail);
+        };
+        if services.is_empty() {
+            return Answer::without_authority(ResponseCode::Refused);
+        }
+        if record_type == RecordType::ANY {
+            return self.minimal();
+        }
+        let mut records = Vec::new();
+        if record_type == RecordType::PTR {
+            for service in services {
+                let Some(name) = self.service_name(service) else {
+                    continue;
+                };
+                let names = service
+                    .hosts_at(address)
+                    .filter_map(|host| target_name(host, &name));
+                records.extend(names.map(|name| self.record(RData::PTR(PTR(name)))));
+            }
+        }
+        records.truncate(MAX_RECORDS);
+        let mut answer = self.rotated(records);
+        if answer.answers.is_empty() {
+            let zone = self.snapshot.zone();
+            answer.authorities =
+                vec![zone.denial_soa_of(self.name.clone(), self.snapshot.serial())];
+        }
+        answer
+    }
+
+    /// RFC 8482, section 4.2: one small record in place of all.
+    fn minimal(&self) -> Answer {
+        let minimal = HINFO::new("RFC8482".to_owned(), String::new());
+        self.found(vec![self.record(RData::HINFO(minimal))])
     }
 
     fn apex(&self, record_type: RecordType) -> Answer {
@@ -189,7 +229,7 @@ impl Responder<'_> {
         let mut records = Vec::new();
         let mut additionals = Vec::new();
         let mut last_target = None;
-        for Target { host, port } in service.targets(filter).into_iter().take(MAX_RECORDS) {
+        for Target { host, port } in service.targets(filter).take(MAX_RECORDS) {
             let Some(target) = target_name(host, &service_name) else {
                 continue;
             };

@@ -9,7 +9,9 @@ const MAX_NAME: usize = 255;
 
 /// A name of the zone without the origin, in lower case.
 pub(crate) struct RelativeName {
-    text: String,
+    /// In place, for it is made for each question.
+    octets: [u8; MAX_NAME],
+    length: usize,
     /// A label has an octet that no name of this zone has, so the text is not the name.
     foreign: bool,
 }
@@ -61,25 +63,33 @@ impl RelativeName {
                 return None;
             }
         }
-        let mut text = String::with_capacity(MAX_NAME);
-        let mut foreign = false;
+        Self::from_labels(labels)
+    }
+
+    /// The name of these labels; none if they are longer than any name.
+    pub(crate) fn from_labels<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Option<Self> {
+        let mut name = Self {
+            octets: [0; MAX_NAME],
+            length: 0,
+            foreign: false,
+        };
         for (position, label) in labels.enumerate() {
             if position > 0 {
-                text.push('.');
+                name.push(b'.')?;
             }
             for octet in label {
-                foreign |= !(octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'));
-                text.push(octet.to_ascii_lowercase().into());
+                name.foreign |= !(octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'));
+                name.push(octet.to_ascii_lowercase())?;
             }
         }
-        Some(Self { text, foreign })
+        Some(name)
     }
 
     pub(crate) fn owner(&self) -> Owner<'_> {
         if self.foreign {
             return Owner::Nowhere;
         }
-        let (rest, top) = pop(&self.text);
+        let (rest, top) = pop(self.text());
         match (rest, top) {
             ("", "") => Owner::Apex,
             ("", "dns-version") => Owner::SchemaVersion,
@@ -89,6 +99,17 @@ impl RelativeName {
             (rest, "svc") => below_services(rest),
             _ => Owner::Nowhere,
         }
+    }
+
+    /// Empty if it is foreign.
+    fn text(&self) -> &str {
+        str::from_utf8(&self.octets[..self.length]).unwrap_or_default()
+    }
+
+    fn push(&mut self, octet: u8) -> Option<()> {
+        *self.octets.get_mut(self.length)? = octet;
+        self.length += 1;
+        Some(())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{Endpoint, Import, ImportKind, Port};
 #[derive(Debug, PartialEq, Eq)]
 pub struct Service {
     /// `<name>.<namespace>`
-    key: Arc<str>,
+    key: Box<str>,
     /// Sorted, without duplicates, IPv4 before IPv6.
     addresses: Box<[IpAddr]>,
     kind: Kind,
@@ -20,7 +20,7 @@ pub struct Service {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
-    ClusterSetIp { ports: Box<[Port]> },
+    ClusterSetIp { ports: Box<[ServicePort]> },
     Headless { hosts: Box<[Host]> },
 }
 
@@ -30,7 +30,23 @@ pub(crate) struct Host {
     cluster: Arc<str>,
     hostname: Box<str>,
     addresses: Box<[IpAddr]>,
-    ports: Box<[Port]>,
+    ports: Box<[ServicePort]>,
+}
+
+/// A [`Port`] as it is kept: there are many.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ServicePort {
+    /// In lower case.
+    name: Option<Box<str>>,
+    protocol: Protocol,
+    number: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Protocol {
+    Tcp,
+    Udp,
+    Sctp,
 }
 
 /// Where an SRV record leads.
@@ -45,7 +61,7 @@ pub(crate) struct Target<'a> {
 #[derive(Default)]
 struct Gathered {
     addresses: Vec<IpAddr>,
-    ports: BTreeSet<Port>,
+    ports: BTreeSet<ServicePort>,
 }
 
 /// What a question may ask of a service's ports.
@@ -97,7 +113,7 @@ impl Service {
                 key,
                 addresses: distinct(addresses),
                 kind: Kind::ClusterSetIp {
-                    ports: ports.into_iter().map(lowercase).collect(),
+                    ports: ports.iter().filter_map(ServicePort::new).collect(),
                 },
             },
             ImportKind::Headless { endpoints } => {
@@ -111,7 +127,8 @@ impl Service {
         })
     }
 
-    pub(crate) fn key(&self) -> &Arc<str> {
+    /// `<name>.<namespace>`
+    pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
@@ -126,11 +143,15 @@ impl Service {
         self.addresses.is_empty()
     }
 
-    pub(crate) fn v4(&self) -> impl Iterator<Item = Ipv4Addr> {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().copied()
+    }
+
+    pub(crate) fn v4(&self) -> impl Iterator<Item = Ipv4Addr> + Clone {
         v4(&self.addresses)
     }
 
-    pub(crate) fn v6(&self) -> impl Iterator<Item = Ipv6Addr> {
+    pub(crate) fn v6(&self) -> impl Iterator<Item = Ipv6Addr> + Clone {
         v6(&self.addresses)
     }
 
@@ -147,17 +168,19 @@ impl Service {
 
     /// Where the ports that `filter` lets through lead. TCP and UDP on one port number give the
     /// same record, which a set has once (RFC 2181, section 5.5).
-    pub(crate) fn targets(&self, filter: PortFilter<'_>) -> Vec<Target<'_>> {
-        let mut targets = Vec::new();
-        match &self.kind {
-            Kind::ClusterSetIp { ports } => push_targets(&mut targets, None, ports, filter),
-            Kind::Headless { hosts } => {
-                for host in hosts {
-                    push_targets(&mut targets, Some(host), &host.ports, filter);
-                }
-            }
-        }
-        targets
+    pub(crate) fn targets<'a>(
+        &'a self,
+        filter: PortFilter<'a>,
+    ) -> impl Iterator<Item = Target<'a>> + Clone {
+        let (own, hosts): (&[ServicePort], &[Host]) = match &self.kind {
+            Kind::ClusterSetIp { ports } => (ports, &[]),
+            Kind::Headless { hosts } => (&[], hosts),
+        };
+        let target = |host| move |port| Target { host, port };
+        let below = hosts
+            .iter()
+            .flat_map(move |host| filter.numbers(&host.ports).map(target(Some(host))));
+        filter.numbers(own).map(target(None)).chain(below)
     }
 
     /// The host `name`, which is `<hostname>.<cluster>`.
@@ -177,6 +200,14 @@ impl Service {
                 .strip_suffix(name)
                 .is_some_and(|left| left.is_empty() || left.ends_with('.'))
         })
+    }
+
+    /// The names of `address`: of the service itself (none), or of hosts.
+    pub(crate) fn hosts_at(&self, address: IpAddr) -> impl Iterator<Item = Option<&Host>> {
+        let itself = matches!(self.kind, Kind::ClusterSetIp { .. }).then_some(None);
+        let hosts = self.hosts().iter();
+        let there = hosts.filter(move |host| host.addresses.contains(&address));
+        itself.into_iter().chain(there.map(Some))
     }
 
     fn hosts(&self) -> &[Host] {
@@ -202,26 +233,71 @@ impl Host {
         self.addresses.iter().copied()
     }
 
-    pub(crate) fn v4(&self) -> impl Iterator<Item = Ipv4Addr> {
+    pub(crate) fn v4(&self) -> impl Iterator<Item = Ipv4Addr> + Clone {
         v4(&self.addresses)
     }
 
-    pub(crate) fn v6(&self) -> impl Iterator<Item = Ipv6Addr> {
+    pub(crate) fn v6(&self) -> impl Iterator<Item = Ipv6Addr> + Clone {
         v6(&self.addresses)
+    }
+}
+
+// === impl ServicePort ===
+
+impl ServicePort {
+    /// None if no name is made of its protocol.
+    fn new(port: &Port) -> Option<Self> {
+        let Port {
+            name,
+            protocol,
+            number,
+        } = port;
+        let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+        Some(Self {
+            name: name.as_ref().map(|name| name.to_ascii_lowercase().into()),
+            protocol: protocols
+                .into_iter()
+                .find(|known| known.label().eq_ignore_ascii_case(protocol))?,
+            number: *number,
+        })
+    }
+}
+
+// === impl Protocol ===
+
+impl Protocol {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
     }
 }
 
 // === impl PortFilter ===
 
 impl PortFilter<'_> {
-    fn admits(self, port: &Port) -> bool {
+    fn admits(self, port: &ServicePort) -> bool {
         match self {
             Self::All => true,
-            Self::Protocol(protocol) => port.name.is_some() && port.protocol == protocol,
+            Self::Protocol(protocol) => port.name.is_some() && port.protocol.label() == protocol,
             Self::Named { protocol, name } => {
-                port.name.as_deref() == Some(name) && port.protocol == protocol
+                port.name.as_deref() == Some(name) && port.protocol.label() == protocol
             }
         }
+    }
+
+    /// The numbers of the ports that it lets through, each once.
+    fn numbers<'a>(self, ports: &'a [ServicePort]) -> impl Iterator<Item = u16> + Clone + 'a
+    where
+        Self: 'a,
+    {
+        let admitted = ports.iter().enumerate().filter(move |(position, port)| {
+            let twin = |other: &ServicePort| other.number == port.number && self.admits(other);
+            self.admits(port) && !ports[..*position].iter().any(twin)
+        });
+        admitted.map(|(_, port)| port.number)
     }
 }
 
@@ -256,7 +332,7 @@ fn hosts_of(endpoints: Vec<Endpoint>) -> Box<[Host]> {
             let hostname = endpoint_id(hostname.as_deref(), address);
             let host = hosts.entry((cluster.clone(), hostname)).or_default();
             host.addresses.push(address);
-            host.ports.extend(ports.iter().cloned().map(lowercase));
+            host.ports.extend(ports.iter().filter_map(ServicePort::new));
         }
     }
     hosts
@@ -272,50 +348,22 @@ fn hosts_of(endpoints: Vec<Endpoint>) -> Box<[Host]> {
         .collect()
 }
 
-fn lowercase(mut port: Port) -> Port {
-    port.protocol.make_ascii_lowercase();
-    if let Some(name) = &mut port.name {
-        name.make_ascii_lowercase();
-    }
-    port
-}
-
 fn distinct(mut addresses: Vec<IpAddr>) -> Box<[IpAddr]> {
     addresses.sort_unstable();
     addresses.dedup();
     addresses.into()
 }
 
-fn v4(addresses: &[IpAddr]) -> impl Iterator<Item = Ipv4Addr> {
+fn v4(addresses: &[IpAddr]) -> impl Iterator<Item = Ipv4Addr> + Clone {
     addresses.iter().filter_map(|address| match address {
         IpAddr::V4(address) => Some(*address),
         IpAddr::V6(_) => None,
     })
 }
 
-fn v6(addresses: &[IpAddr]) -> impl Iterator<Item = Ipv6Addr> {
+fn v6(addresses: &[IpAddr]) -> impl Iterator<Item = Ipv6Addr> + Clone {
     addresses.iter().filter_map(|address| match address {
         IpAddr::V4(_) => None,
         IpAddr::V6(address) => Some(*address),
     })
-}
-
-fn push_targets<'a>(
-    targets: &mut Vec<Target<'a>>,
-    host: Option<&'a Host>,
-    ports: &[Port],
-    filter: PortFilter<'_>,
-) {
-    let first = targets.len();
-    for port in ports.iter().filter(|port| filter.admits(port)) {
-        if targets[first..]
-            .iter()
-            .all(|target| target.port != port.number)
-        {
-            targets.push(Target {
-                host,
-                port: port.number,
-            });
-        }
-    }
 }

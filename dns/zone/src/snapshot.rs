@@ -1,13 +1,17 @@
 //! A zone at one moment.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::owner::{Owner, RelativeName};
 use crate::service::{Host, PortFilter};
+use crate::shards::Shards;
 use crate::{Service, Zone};
 
-/// A zone at one moment: immutable, to be swapped whole.
+/// A zone at one moment: immutable, to be swapped whole. The next one shares with it what has not
+/// changed.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     zone: Arc<Zone>,
@@ -16,11 +20,44 @@ pub struct Snapshot {
     contents: Option<Contents>,
 }
 
+/// What becomes of a service from one snapshot to the next.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// It is new, or other than before.
+    Put(Arc<Service>),
+    /// There is no such service any more.
+    Remove {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Of services without an address there is nothing.
 #[derive(Clone, Debug, Default)]
 struct Contents {
-    /// By `<name>.<namespace>`; none without an address.
-    services: HashMap<Arc<str>, Arc<Service>>,
-    namespaces: HashSet<Box<str>>,
+    services: Shards<ByKey>,
+    namespaces: Shards<Namespace>,
+    pointers: Shards<Pointer>,
+}
+
+/// A service, to be found by its key.
+#[derive(Clone)]
+struct ByKey(Arc<Service>);
+
+/// A namespace that has services, to be found by its name.
+#[derive(Clone)]
+struct Namespace {
+    name: Box<str>,
+    services: usize,
+}
+
+/// Whose an address is, to be found by the address; it may be several services'.
+#[derive(Clone)]
+struct Pointer {
+    address: IpAddr,
+    services: Vec<Arc<Service>>,
 }
 
 /// What a snapshot has at a name.
@@ -62,19 +99,31 @@ impl Snapshot {
     ) -> Self {
         let mut contents = Contents::default();
         for service in services {
-            if service.is_empty() {
-                continue;
-            }
-            if !contents.namespaces.contains(service.namespace()) {
-                contents.namespaces.insert(service.namespace().into());
-            }
-            contents.services.insert(service.key().clone(), service);
+            contents.put(service);
         }
         Self {
             zone,
             serial,
             contents: Some(contents),
         }
+    }
+
+    /// The next snapshot, after `changes`. One that is not complete remains so.
+    #[must_use]
+    pub fn with(&self, serial: u32, changes: impl IntoIterator<Item = Change>) -> Self {
+        let mut next = self.clone();
+        next.serial = serial;
+        if let Some(contents) = &mut next.contents {
+            for change in changes {
+                match change {
+                    Change::Put(service) => contents.put(service),
+                    Change::Remove { namespace, name } => {
+                        contents.remove(&format!("{name}.{namespace}"));
+                    }
+                }
+            }
+        }
+        next
     }
 
     /// What every snapshot of this zone has.
@@ -113,11 +162,65 @@ impl Snapshot {
     pub(crate) fn find<'a>(&'a self, name: &'a RelativeName) -> Option<Node<'a>> {
         Some(self.contents.as_ref()?.find(name.owner()))
     }
+
+    /// The services that have `address`, in a certain order; none if the snapshot is not complete.
+    pub(crate) fn services_at(&self, address: IpAddr) -> Option<Vec<&Service>> {
+        let pointer = self.contents.as_ref()?.pointers.get(&address);
+        let services = pointer.into_iter().flat_map(|pointer| &pointer.services);
+        let mut services: Vec<&Service> = services.map(AsRef::as_ref).collect();
+        services.sort_unstable_by_key(|service| service.key());
+        Some(services)
+    }
 }
 
 // === impl Contents ===
 
 impl Contents {
+    fn put(&mut self, service: Arc<Service>) {
+        self.remove(service.key());
+        if service.is_empty() {
+            return;
+        }
+        self.count(service.namespace(), |services| services + 1);
+        for address in service.addresses() {
+            self.point(address, |services| services.push(Arc::clone(&service)));
+        }
+        self.services.replace(ByKey(service));
+    }
+
+    fn remove(&mut self, key: &str) {
+        let Some(ByKey(service)) = self.services.take(key) else {
+            return;
+        };
+        self.count(service.namespace(), |services| services - 1);
+        for address in service.addresses() {
+            self.point(address, |services| {
+                services.retain(|other| !Arc::ptr_eq(other, &service));
+            });
+        }
+    }
+
+    /// Changes the number of services of a namespace.
+    fn count(&mut self, name: &str, change: impl FnOnce(usize) -> usize) {
+        let old = self.namespaces.take(name);
+        let services = change(old.map_or(0, |old| old.services));
+        if services > 0 {
+            let name = name.into();
+            self.namespaces.replace(Namespace { name, services });
+        }
+    }
+
+    /// Changes the services that have an address.
+    fn point(&mut self, address: IpAddr, change: impl FnOnce(&mut Vec<Arc<Service>>)) {
+        let old = self.pointers.take(&address);
+        let mut services = old.map_or_else(Vec::new, |old| old.services);
+        change(&mut services);
+        if !services.is_empty() {
+            services.shrink_to_fit();
+            self.pointers.replace(Pointer { address, services });
+        }
+    }
+
     fn find<'a>(&'a self, owner: Owner<'a>) -> Node<'a> {
         match owner {
             Owner::Apex => Node::Apex,
@@ -125,7 +228,7 @@ impl Contents {
             Owner::Nameserver => Node::Nameserver,
             Owner::Dns | Owner::Services => Node::Empty,
             Owner::Nowhere => Node::Missing,
-            Owner::Namespace(namespace) if self.namespaces.contains(namespace) => Node::Empty,
+            Owner::Namespace(namespace) if self.namespaces.get(namespace).is_some() => Node::Empty,
             Owner::Namespace(_) => Node::Missing,
             Owner::Service(service) => self.at(service, Node::Service),
             Owner::Protocol { service, protocol } => self.at(service, |service| {
@@ -163,6 +266,38 @@ impl Contents {
     fn at<'a>(&'a self, service: &str, node: impl FnOnce(&'a Service) -> Node<'a>) -> Node<'a> {
         self.services
             .get(service)
-            .map_or(Node::Missing, |service| node(service))
+            .map_or(Node::Missing, |ByKey(service)| node(service))
     }
 }
+
+// === impl ByKey, Namespace and Pointer ===
+
+/// Makes a type hash and compare as its key.
+macro_rules! keyed {
+    ($type:ty, $key:ty, $of:expr) => {
+        impl Borrow<$key> for $type {
+            fn borrow(&self) -> &$key {
+                let of: fn(&Self) -> &$key = $of;
+                of(self)
+            }
+        }
+
+        impl Hash for $type {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                Borrow::<$key>::borrow(self).hash(state);
+            }
+        }
+
+        impl PartialEq for $type {
+            fn eq(&self, other: &Self) -> bool {
+                Borrow::<$key>::borrow(self) == Borrow::<$key>::borrow(other)
+            }
+        }
+
+        impl Eq for $type {}
+    };
+}
+
+keyed!(ByKey, str, |it| it.0.key());
+keyed!(Namespace, str, |it| &it.name);
+keyed!(Pointer, IpAddr, |it| &it.address);

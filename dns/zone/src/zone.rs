@@ -13,6 +13,12 @@ pub const MAX_ORIGIN_OCTETS: usize = 96;
 const SOA_REFRESH_SECONDS: i32 = 7_200;
 const SOA_RETRY_SECONDS: i32 = 1_800;
 const SOA_EXPIRE_SECONDS: i32 = 86_400;
+pub(crate) const SOA_TIMES: [i32; 3] =
+    [SOA_REFRESH_SECONDS, SOA_RETRY_SECONDS, SOA_EXPIRE_SECONDS];
+
+/// Labels below the origin.
+pub(crate) const NAMESERVER: [&str; 2] = ["ns", "dns"];
+pub(crate) const MAILBOX: &str = "hostmaster";
 
 /// A zone: its name, its times, and who serves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +26,8 @@ pub struct Zone {
     origin: Name,
     /// Labels of the origin in lower case, the top-level domain first.
     labels: Vec<Box<[u8]>>,
+    /// The origin in wire form, in lower case, with the root's octet.
+    octets: Box<[u8]>,
     ttl_seconds: u32,
     negative_ttl_seconds: u32,
     nameserver: Name,
@@ -63,11 +71,18 @@ impl Zone {
         }
         let name = Name::from_labels(lowercase.split('.').map(str::as_bytes))
             .map_err(|_| InvalidZone::Name(origin.to_owned()))?;
-        let nameserver = Name::from_labels([b"ns".as_slice(), b"dns"])
+        let mut octets = Vec::with_capacity(MAX_ORIGIN_OCTETS);
+        for label in lowercase.split('.') {
+            octets.extend(u8::try_from(label.len()));
+            octets.extend_from_slice(label.as_bytes());
+        }
+        octets.push(0);
+        let nameserver = Name::from_labels(NAMESERVER.map(str::as_bytes))
             .and_then(|relative| relative.append_domain(&name))
             .map_err(|_| InvalidZone::TooLong(origin.to_owned()))?;
         Ok(Self {
             labels: name.iter().rev().map(Into::into).collect(),
+            octets: octets.into(),
             origin: name,
             ttl_seconds,
             negative_ttl_seconds,
@@ -91,6 +106,19 @@ impl Zone {
 
     pub(crate) fn labels(&self) -> &[Box<[u8]>] {
         &self.labels
+    }
+
+    /// The origin in wire form, in lower case, with the root's octet.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    pub(crate) fn ttl_seconds(&self) -> u32 {
+        self.ttl_seconds
+    }
+
+    pub(crate) fn negative_ttl_seconds(&self) -> u32 {
+        self.negative_ttl_seconds
     }
 
     pub(crate) fn nameserver(&self) -> &Name {
@@ -123,8 +151,15 @@ impl Zone {
         self.soa_for(self.negative_ttl_seconds, serial)
     }
 
+    /// The SOA record of a denial at a reverse name, which is a zone of its own.
+    pub(crate) fn denial_soa_of(&self, reverse: Name, serial: u32) -> Record {
+        let mut soa = self.denial_soa(serial);
+        soa.name = reverse;
+        soa
+    }
+
     fn soa_for(&self, ttl_seconds: u32, serial: u32) -> Record {
-        let mailbox = self.origin.prepend_label(b"hostmaster".as_slice());
+        let mailbox = self.origin.prepend_label(MAILBOX.as_bytes());
         let soa = SOA::new(
             self.nameserver.clone(),
             mailbox.unwrap_or_else(|_| self.origin.clone()),

@@ -9,12 +9,15 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hickory_proto::op::ResponseCode;
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::opt::EdnsOption;
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use tombolo_dns_zone::{Endpoint, Import, ImportKind, Port, Question, Service, Snapshot, Zone};
+use tombolo_dns_zone::{
+    Change, Endpoint, Import, ImportKind, Port, Question, Service, Snapshot, Zone,
+};
 
 const ORIGIN: &str = "clusterset.local.";
 
@@ -115,7 +118,41 @@ fn question_name() -> impl Strategy<Value = Name> {
     });
     let anything =
         vec(vec(any::<u8>(), 1..64), 0..5).prop_map(|labels| Name::from_labels(labels).ok());
-    prop_oneof![9 => below, 1 => anything].prop_filter_map("too long", |name| name)
+    let reverse = addresses().prop_map(|addresses| addresses.first().copied().map(Name::from));
+    prop_oneof![9 => below, 1 => anything, 1 => reverse]
+        .prop_filter_map("no name", |name| name)
+}
+
+fn record_type() -> impl Strategy<Value = RecordType> {
+    prop_oneof![
+        3 => select(vec![RecordType::A, RecordType::AAAA, RecordType::SRV, RecordType::PTR]),
+        1 => any::<u16>().prop_map(RecordType::from),
+    ]
+}
+
+/// A message that asks, with what a client may say beside.
+fn message(name: Name) -> impl Strategy<Value = Message> {
+    let edns = (
+        any::<u16>(),
+        any::<bool>(),
+        proptest::option::of(vec(any::<u8>(), 0..42)),
+    );
+    let flags = (any::<bool>(), any::<bool>());
+    (record_type(), flags, proptest::option::of(edns)).prop_map(move |(of, flags, edns)| {
+        let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = flags.0;
+        message.metadata.checking_disabled = flags.1;
+        message.add_query(Query::query(name.clone(), of));
+        message.edns = edns.map(|(payload, dnssec_ok, cookie)| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(payload).set_dnssec_ok(dnssec_ok);
+            if let Some(cookie) = cookie {
+                edns.options_mut().insert(EdnsOption::Unknown(10, cookie));
+            }
+            edns
+        });
+        message
+    })
 }
 
 /// The names that own records, written down from the specification.
@@ -225,5 +262,51 @@ proptest! {
             let addresses = ask(&srv.target, RecordType::A).len() + ask(&srv.target, RecordType::AAAA).len();
             prop_assert!(addresses > 0, "{}", record);
         }
+    }
+
+    #[test]
+    fn octets_say_what_records_say(
+        imports in imports(),
+        message in question_name().prop_flat_map(message),
+        rotation in any::<usize>(),
+    ) {
+        let octets = message.to_vec().unwrap();
+
+        check::same_in_octets(&snapshot(&imports), &octets, rotation);
+    }
+
+    /// Else the test above would compare nothing.
+    #[test]
+    fn a_plain_question_about_a_service_is_answered_in_octets(imports in imports(), v6 in any::<bool>()) {
+        let snapshot = snapshot(&imports);
+        for import in &imports {
+            let name = format!("{}.{}.svc.{ORIGIN}", import.name, import.namespace);
+            let mut message = Message::new(7, MessageType::Query, OpCode::Query);
+            let record_type = if v6 { RecordType::AAAA } else { RecordType::A };
+            message.add_query(Query::query(Name::from_ascii(name).unwrap(), record_type));
+            prop_assert!(check::same_in_octets(&snapshot, &message.to_vec().unwrap(), 0));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_made_by_changes_is_like_one_made_anew(
+        before in imports(),
+        after in imports(),
+        name in question_name(),
+        record_type in record_type(),
+    ) {
+        let removed = before.iter().map(|import| Change::Remove {
+            namespace: import.namespace.clone(),
+            name: import.name.clone(),
+        });
+        let put = after
+            .iter()
+            .map(|import| Change::Put(Arc::new(Service::new(import.clone()).unwrap())));
+        let changed = snapshot(&before).with(1, removed.chain(put));
+        let anew = snapshot(&after);
+
+        let question = Question { name: &name, record_type, class: DNSClass::IN };
+        prop_assert_eq!(changed.answer(&question, 0), anew.answer(&question, 0));
+        prop_assert_eq!(changed.len(), anew.len());
     }
 }
