@@ -135,7 +135,9 @@ impl ZoneIndex {
     fn link(&mut self, key: &Key, slice: &Arc<SliceState>) -> Key {
         let service = Key::new(key.namespace.as_str(), slice.service.as_str());
         let known = self.known.entry(service.clone()).or_default();
-        known.slices.push((key.name.as_str().into(), Arc::clone(slice)));
+        known
+            .slices
+            .push((key.name.as_str().into(), Arc::clone(slice)));
         self.slices.insert(key.clone(), Arc::clone(slice));
         service
     }

@@ -38,5 +38,5 @@ pub use index::{Update, ZoneIndex};
 pub use listeners::{BindError, Listeners};
 pub use metrics::DnsMetrics;
 pub use publisher::{Published, Publisher};
-pub use udp::{FastPath, Verdict};
 pub use state::{EndpointState, ImportState, PortState, SliceState};
+pub use udp::{FastPath, Verdict};

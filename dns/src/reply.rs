@@ -113,7 +113,12 @@ impl Reply {
             (Transport::Tcp, _) => u16::MAX,
         };
         let limit = limit - if self.edns.is_some() { OPT_OCTETS } else { 0 };
-        let limit = limit - if self.has_cookie() { COOKIE_OPTION_OCTETS } else { 0 };
+        let limit = limit
+            - if self.has_cookie() {
+                COOKIE_OPTION_OCTETS
+            } else {
+                0
+            };
         let sections = [&self.answers, &self.authorities, &self.additionals];
         let at_most: usize = sections.into_iter().flatten().map(octets_at_most).sum();
         if HEADER_OCTETS + questions.len() + at_most <= limit.into() {

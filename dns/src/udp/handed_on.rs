@@ -60,7 +60,9 @@ impl HandedOn {
         }
         let (stream, mut responses) = BufDnsStreamHandle::new(client);
         let response = ResponseHandle::new(client, stream, Protocol::Udp);
-        handler.handle_request::<_, TokioTime>(&request, response).await;
+        handler
+            .handle_request::<_, TokioTime>(&request, response)
+            .await;
         while let Some(response) = responses.next().await {
             socket.send(path, response.bytes());
         }

@@ -14,7 +14,9 @@ pub(crate) fn well_formed(snapshot: &Snapshot, question: &Question<'_>, rotation
     let inside = origin.zone_of(question.name) && question.class == DNSClass::IN;
 
     // Of the reverse tree what is ours depends on the addresses.
-    let reverse = Name::from_ascii("arpa.").expect("a name").zone_of(question.name);
+    let reverse = Name::from_ascii("arpa.")
+        .expect("a name")
+        .zone_of(question.name);
     assert!(
         reverse || (answer.code == ResponseCode::Refused) == (!inside || is_transfer(question))
     );

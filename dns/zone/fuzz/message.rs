@@ -21,11 +21,7 @@ pub(crate) fn put(bytes: &[u8]) {
             record_type: query.query_type(),
             class: query.query_class(),
         };
-        check::well_formed(
-            snapshot,
-            &question,
-            message.metadata.id.into(),
-        );
+        check::well_formed(snapshot, &question, message.metadata.id.into());
     }
 }
 

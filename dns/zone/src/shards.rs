@@ -76,7 +76,9 @@ impl<T: Clone + Eq + Hash> Shards<T> {
 impl<T> fmt::Debug for Shards<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { len, .. } = self;
-        f.debug_struct("Shards").field("len", len).finish_non_exhaustive()
+        f.debug_struct("Shards")
+            .field("len", len)
+            .finish_non_exhaustive()
     }
 }
 

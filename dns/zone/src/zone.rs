@@ -13,8 +13,7 @@ pub const MAX_ORIGIN_OCTETS: usize = 96;
 const SOA_REFRESH_SECONDS: i32 = 7_200;
 const SOA_RETRY_SECONDS: i32 = 1_800;
 const SOA_EXPIRE_SECONDS: i32 = 86_400;
-pub(crate) const SOA_TIMES: [i32; 3] =
-    [SOA_REFRESH_SECONDS, SOA_RETRY_SECONDS, SOA_EXPIRE_SECONDS];
+pub(crate) const SOA_TIMES: [i32; 3] = [SOA_REFRESH_SECONDS, SOA_RETRY_SECONDS, SOA_EXPIRE_SECONDS];
 
 /// Labels below the origin.
 pub(crate) const NAMESERVER: [&str; 2] = ["ns", "dns"];

@@ -119,8 +119,7 @@ fn question_name() -> impl Strategy<Value = Name> {
     let anything =
         vec(vec(any::<u8>(), 1..64), 0..5).prop_map(|labels| Name::from_labels(labels).ok());
     let reverse = addresses().prop_map(|addresses| addresses.first().copied().map(Name::from));
-    prop_oneof![9 => below, 1 => anything, 1 => reverse]
-        .prop_filter_map("no name", |name| name)
+    prop_oneof![9 => below, 1 => anything, 1 => reverse].prop_filter_map("no name", |name| name)
 }
 
 fn record_type() -> impl Strategy<Value = RecordType> {

@@ -175,7 +175,10 @@ impl Response<'_, '_> {
                 writer.u16(target.port);
                 // RFC 2782: the target is not compressed.
                 host_labels(writer, target.host);
-                service.key().split('.').for_each(|label| writer.label(label));
+                service
+                    .key()
+                    .split('.')
+                    .for_each(|label| writer.label(label));
                 writer.label(SERVICES);
                 writer.bytes(zone.octets());
             });

@@ -81,7 +81,8 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn label(&mut self, label: &str) {
-        self.octets.push(u8::try_from(label.len()).unwrap_or_default());
+        self.octets
+            .push(u8::try_from(label.len()).unwrap_or_default());
         self.octets.extend_from_slice(label.as_bytes());
     }
 

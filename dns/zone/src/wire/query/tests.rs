@@ -118,7 +118,12 @@ fn a_name_is_relative_only_to_whole_labels() {
     };
     assert_eq!(below("clusterset.local."), Some(12));
     assert_eq!(below("web.ClusterSet.LOCAL."), Some(16));
-    for outside in ["local.", ".", "xclusterset.local.", "clusterset.local.example."] {
+    for outside in [
+        "local.",
+        ".",
+        "xclusterset.local.",
+        "clusterset.local.example.",
+    ] {
         assert_eq!(below(outside), None, "{outside}");
     }
     // A label that ends with the octets of the origin.
