@@ -59,7 +59,6 @@ mod tests {
             ("2.3.10.in-addr.arpa.", None),
             ("0.1.2.3.10.in-addr.arpa.", None),
             ("01.2.3.10.in-addr.arpa.", None),
-            ("-1.2.3.10.in-addr.arpa.", None),
             ("256.2.3.10.in-addr.arpa.", None),
             ("x.2.3.10.in-addr.arpa.", None),
             ("0.0.d.f.ip6.arpa.", None),
