@@ -34,6 +34,7 @@ fn every_type_is_answered_over_udp_and_tcp() {
             RecordType::A,
             "10.0.0.7",
         ),
+        ("1.0.96.10.in-addr.arpa.", RecordType::PTR, WEB),
         ("dns-version.clusterset.local.", RecordType::TXT, "1.0.0"),
         (
             "clusterset.local.",

@@ -4,6 +4,7 @@
 
 mod answers;
 mod client;
+mod cookies;
 mod messages;
 mod program;
 mod server;

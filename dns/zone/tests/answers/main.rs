@@ -6,3 +6,4 @@
 mod denials;
 mod fixture;
 mod records;
+mod reverse;
