@@ -38,8 +38,14 @@ pub struct Args {
     pub(crate) allowed_endpoint_cidrs: Vec<IpNet>,
 
     /// Which congestion controller the links use
-    #[arg(long, env = "TOMBOLO_CONGESTION", value_enum, default_value_t = Congestion::Cubic)]
+    #[arg(long, env = "TOMBOLO_CONGESTION", value_enum, default_value_t = Congestion::Bbr)]
     pub(crate) congestion: Congestion,
+
+    /// QUIC connections to each gateway of another cluster: each is a thread's work, and has a
+    /// congestion window of its own
+    #[arg(long, env = "TOMBOLO_LINK_CONNECTIONS", default_value = "1",
+        value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) link_connections: u8,
 
     /// How long the exports of a cluster stand that is not reached, in seconds
     #[arg(long, env = "TOMBOLO_EXPORT_LEASE", default_value = "3600",
@@ -66,10 +72,10 @@ pub struct Args {
 /// A congestion controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Congestion {
-    /// RFC 9438
-    Cubic,
     /// Holds its rate where packets are lost for other reasons than congestion
     Bbr,
+    /// RFC 9438, as most of TCP: slow on long paths that lose packets
+    Cubic,
 }
 
 impl From<Congestion> for tombolo_link::Congestion {

@@ -69,6 +69,7 @@ impl Args {
             import_address,
             allowed_endpoint_cidrs,
             congestion,
+            link_connections,
             export_lease,
             workers: _,
             pod_ip,
@@ -86,6 +87,7 @@ impl Args {
         let config = LinkConfig {
             incarnation: incarnation(&runtime.client, state_dir.as_deref()).await,
             congestion: congestion.into(),
+            connections_per_replica: link_connections.into(),
             ..LinkConfig::new(link_address, &runtime.pod_name)
         };
         let identity =

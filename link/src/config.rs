@@ -18,6 +18,8 @@ pub struct LinkConfig {
     pub congestion: Congestion,
     /// The largest UDP payload that path MTU discovery tries, in bytes, between 1200 and 8972.
     pub mtu_upper_bound: u16,
+    /// Connections to each replica of a peer, between 1 and 8.
+    pub connections_per_replica: usize,
     /// How long the far gateway may take to answer a connection, before another one is tried.
     pub answer_timeout: Duration,
     /// Streams that a peer may have open in one connection at a time.
@@ -30,9 +32,9 @@ pub struct LinkConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Congestion {
     /// RFC 9438; slow where packets are lost for other reasons than congestion.
-    #[default]
     Cubic,
     /// Version 1, as in Chromium; holds its rate on lossy paths.
+    #[default]
     Bbr,
 }
 
@@ -58,6 +60,7 @@ impl LinkConfig {
             incarnation: String::new(),
             congestion: Congestion::default(),
             mtu_upper_bound: 1452,
+            connections_per_replica: 1,
             answer_timeout: Duration::from_secs(10),
             max_streams: 16_384,
             max_handshakes: 256,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quinn::{ClientConfig, VarInt};
 
-use crate::connection::{ControlStream, Credentials, Established};
+use crate::connection::{Connection, ControlStream, Credentials, Established};
 use crate::fault::Ended;
 use crate::hello::{self, HelloError};
 use crate::identity::ClusterId;
@@ -71,12 +71,36 @@ pub(crate) async fn dial(
     attempt: u32,
 ) -> Result<Established, DialError> {
     let remote = resolve(address, attempt).await?;
+    let socket = |error| DialError::Socket { remote, error };
+    let bound = socket::dial(remote).map_err(socket)?;
+    let endpoint =
+        transport::endpoint(&local.config, None, bound, &local.strays).map_err(socket)?;
+    handshake(local, cluster, endpoint, remote).await
+}
+
+/// Dials once more what a connection leads to. From the same port a load balancer chooses the same
+/// replica.
+pub(crate) async fn dial_beside(
+    local: &Local,
+    connection: &Connection,
+) -> Result<Established, DialError> {
+    let endpoint = connection.endpoint.clone();
+    let remote = connection.quic.remote_address();
+    handshake(local, &connection.cluster, endpoint, remote).await
+}
+
+async fn handshake(
+    local: &Local,
+    cluster: &str,
+    endpoint: quinn::Endpoint,
+    remote: SocketAddr,
+) -> Result<Established, DialError> {
     let (verifier, outcome) = PeerVerifier::new(
         Arc::clone(&local.trust),
         Some(cluster.to_owned()),
         Arc::clone(&local.provider),
     );
-    let (endpoint, connecting) = connect(local, remote, verifier)?;
+    let connecting = connect(local, &endpoint, remote, verifier)?;
     let quic = match tokio::time::timeout(HANDSHAKE, connecting).await {
         Ok(Ok(quic)) => quic,
         Ok(Err(error)) => {
@@ -117,21 +141,18 @@ async fn resolve(address: &str, attempt: u32) -> Result<SocketAddr, DialError> {
 
 fn connect(
     local: &Local,
+    endpoint: &quinn::Endpoint,
     remote: SocketAddr,
     verifier: Arc<PeerVerifier>,
-) -> Result<(quinn::Endpoint, quinn::Connecting), DialError> {
+) -> Result<quinn::Connecting, DialError> {
     let config = |error: ConfigError| DialError::Config { remote, error };
-    let socket = socket::dial(remote).map_err(|error| DialError::Socket { remote, error })?;
-    let endpoint = transport::endpoint(&local.config, None, socket, &local.strays)
-        .map_err(|error| DialError::Socket { remote, error })?;
     let tls = tls::dialler(&local.provider, &local.identity.load(), verifier)
         .map_err(|error| config(error.into()))?;
     let mut client = ClientConfig::new(Arc::new(tls));
     client.transport_config(Arc::clone(&local.transport));
-    let connecting = endpoint
+    endpoint
         .connect_with(client, remote, tls::SERVER_NAME)
-        .map_err(|error| config(error.into()))?;
-    Ok((endpoint, connecting))
+        .map_err(|error| config(error.into()))
 }
 
 async fn introduce(

@@ -40,6 +40,8 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 enum AttemptError {
     #[error("{0}")]
+    Full(Refusal),
+    #[error("{0}")]
     Refused(#[from] Refusal),
     #[error("connection lost: {0}")]
     Connection(#[from] quinn::ConnectionError),
@@ -61,8 +63,11 @@ pub(crate) async fn open(
 ) -> Result<LinkStream, OpenError> {
     connect.validate()?;
     let mut tried: Vec<ConnectionId> = Vec::new();
+    let mut avoided: Vec<Arc<str>> = Vec::new();
     let mut last: Option<OpenError> = None;
-    while let Some(connection) = peer.pick(|connection| tried.contains(&connection.id)) {
+    while let Some(connection) = peer
+        .pick(|connection| tried.contains(&connection.id) || avoided.contains(&connection.replica))
+    {
         tried.push(connection.id);
         match attempt(local, &connection, connect).await {
             Ok(stream) => {
@@ -78,11 +83,16 @@ pub(crate) async fn open(
                     %error,
                     "not opened"
                 );
+                if error.is_of_replica() {
+                    avoided.push(Arc::clone(&connection.replica));
+                }
                 match error {
                     AttemptError::Refused(refusal) if refusal.reason.is_definite() => {
                         return Err(refusal.into());
                     }
-                    AttemptError::Refused(refusal) => last = Some(refusal.into()),
+                    AttemptError::Refused(refusal) | AttemptError::Full(refusal) => {
+                        last = Some(refusal.into());
+                    }
                     AttemptError::Connection(_)
                     | AttemptError::Frame(_)
                     | AttemptError::Decode(_)
@@ -103,7 +113,8 @@ async fn attempt(
     // It waits only when the peer's limit of streams is reached: then another connection is better.
     let Some(opened) = connection.quic.open_bi().now_or_never() else {
         let message = "this replica has too many streams open";
-        return Err(Refusal::new(RefusalReason::Overloaded, message).into());
+        let refusal = Refusal::new(RefusalReason::Overloaded, message);
+        return Err(AttemptError::Full(refusal));
     };
     let (send, recv) = opened?;
     let mut stream = connection.stream(send, recv);
@@ -159,9 +170,21 @@ impl OpenError {
 // === impl AttemptError ===
 
 impl AttemptError {
+    /// Whether another connection to the same replica would do no better.
+    fn is_of_replica(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Timeout(_) => true,
+            Self::Full(_)
+            | Self::Connection(_)
+            | Self::Frame(_)
+            | Self::Decode(_)
+            | Self::Missing => false,
+        }
+    }
+
     fn reason(&self) -> &'static str {
         match self {
-            Self::Refused(refusal) => refusal.reason.as_str(),
+            Self::Full(refusal) | Self::Refused(refusal) => refusal.reason.as_str(),
             Self::Connection(_) => "Lost",
             Self::Frame(error) => error.reason(),
             Self::Decode(error) => error.reason(),

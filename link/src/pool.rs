@@ -3,6 +3,9 @@
 //! A load balancer in front of the peer's gateways chooses a replica by the dialler's port, so the
 //! way to another replica is another dial. The pool wants connections to all replicas of the peer
 //! (two, if their number is unknown; never more than [`MAX_REPLICAS`]), whichever side dialled.
+//!
+//! To each of them it wants several: a connection is one task, one lock and one congestion window.
+//! The further ones are dialled from the port of the first, so they lead to the same replica.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -12,15 +15,23 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tombolo_link_wire::CloseCode;
 
+pub(crate) use self::action::{Action, ConnectionId, DialEnd, DialId, Origin};
+use self::beside::Beside;
+
+mod action;
+mod beside;
 #[cfg(test)]
 mod tests;
 
 /// Replicas of a peer beyond which one replica here does not look for more.
 pub(crate) const MAX_REPLICAS: usize = 4;
-/// Connections that one replica of the peer may have dialled to this one.
-const MAX_INBOUND: usize = 2;
+/// Connections that are made to one replica at most.
+pub(crate) const MAX_CONNECTIONS_PER_REPLICA: usize = 8;
+/// Connections that one replica of the peer may have dialled to this one: all, and once more those
+/// of a predecessor that was killed.
+const MAX_INBOUND: usize = 2 * MAX_CONNECTIONS_PER_REPLICA;
 /// Connections that the peer may have in all, whatever names its replicas give themselves.
-const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 128;
 /// Dials in a row that may lead to a replica that is connected already, before it is tried less
 /// often. Of two replicas, one is missed by so many dials once in 65,536 times.
 const FRUITLESS_DIALS: u32 = 16;
@@ -37,50 +48,12 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// Dials at a time while there is no connection at all, each to another address.
 const PARALLEL_DIALS: usize = 4;
 
-/// A connection, within one pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct ConnectionId(pub(crate) u64);
-
-/// A dial, within one pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct DialId(pub(crate) u64);
-
-/// What the pool wants done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Dial `address`; of the IP addresses that it resolves to, number `attempt` modulo their
-    /// count.
-    Dial {
-        dial: DialId,
-        address: String,
-        attempt: u32,
-    },
-    /// Use this connection.
-    Keep(ConnectionId),
-    /// Close this connection.
-    Close(ConnectionId, CloseCode),
-}
-
-/// How a dial ended that brought no connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DialEnd {
-    /// Nobody answered, or not the right one.
-    Failed,
-    /// A replica answered that takes no connections now: another port may lead to another one.
-    TurnedAway,
-}
-
-/// How a connection came about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Dialled(DialId),
-    Inbound,
-}
-
 /// The connections to one peer, as a pure state machine.
 #[derive(Debug)]
 pub(crate) struct Pool {
     targets: Vec<Target>,
+    beside: Beside,
+    per_replica: usize,
     connections: BTreeMap<ConnectionId, Member>,
     /// As the peer's gateways told last; 0 if they do not know.
     siblings: usize,
@@ -113,10 +86,12 @@ struct Member {
 // === impl Pool ===
 
 impl Pool {
-    /// An empty pool; `seed` decides on the jitter.
-    pub(crate) fn new(seed: u64) -> Self {
+    /// An empty pool that wants so many connections to each replica; `seed` decides on the jitter.
+    pub(crate) fn new(per_replica: usize, seed: u64) -> Self {
         Self {
             targets: Vec::new(),
+            beside: Beside::default(),
+            per_replica: per_replica.clamp(1, MAX_CONNECTIONS_PER_REPLICA),
             connections: BTreeMap::new(),
             siblings: 0,
             fruitless: 0,
@@ -167,6 +142,10 @@ impl Pool {
         let known = self.is_linked_to(&replica);
         match origin {
             Origin::Dialled(dial) => {
+                if self.beside.is_under_way(dial) {
+                    self.handle_connected_beside(now, id, replica, dial);
+                    return;
+                }
                 let pause = match known {
                     true => self.fruitless_pause(),
                     false => Duration::ZERO,
@@ -188,6 +167,35 @@ impl Pool {
             Origin::Inbound => self.make_room(&replica),
         }
         let dialled = matches!(origin, Origin::Dialled(_));
+        self.keep(now, id, replica, dialled);
+    }
+
+    fn handle_connected_beside(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        replica: Arc<str>,
+        dial: DialId,
+    ) {
+        let surplus = self.count(&replica) >= self.per_replica;
+        if let Some(dialling) = self.beside.end(dial) {
+            dialling.failures = 0;
+            dialling.next = match surplus {
+                true => now + FRUITLESS_LONG_PAUSE,
+                false => now,
+            };
+        }
+        match surplus {
+            true => {
+                let close = Action::Close(id, CloseCode::Duplicate);
+                self.actions.push_back(close);
+                self.dial_due(now);
+            }
+            false => self.keep(now, id, replica, true),
+        }
+    }
+
+    fn keep(&mut self, now: Instant, id: ConnectionId, replica: Arc<str>, dialled: bool) {
         let member = Member {
             replica,
             dialled,
@@ -212,6 +220,9 @@ impl Pool {
                 backoff(target.failures).mul_f64(jitter)
             });
             target.next = now + pause;
+        } else if let Some(dialling) = self.beside.end(dial) {
+            dialling.failures = dialling.failures.saturating_add(1);
+            dialling.next = now + backoff(dialling.failures).mul_f64(jitter);
         }
         self.dial_due(now);
     }
@@ -229,10 +240,14 @@ impl Pool {
 
     /// A connection is gone.
     pub(crate) fn handle_closed(&mut self, now: Instant, id: ConnectionId) {
-        if let Some(member) = self.connections.remove(&id)
-            && member.usable
-        {
+        let Some(member) = self.connections.remove(&id) else {
+            return;
+        };
+        if member.usable {
             self.look_again(now, member.since);
+        }
+        if self.count(&member.replica) == 0 {
+            self.beside.forget(&member.replica);
         }
     }
 
@@ -243,15 +258,15 @@ impl Pool {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), and for what.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        if !self.may_dial() {
-            return None;
-        }
         let idle = self
             .targets
             .iter()
-            .filter(|target| target.dialling.is_none());
-        let next = idle.map(|target| target.next).min()?;
-        Some((next, "dial"))
+            .filter(|target| self.may_dial() && target.dialling.is_none());
+        let first = idle.map(|target| (target.next, "dial")).min();
+        let short = self.short();
+        let further = short.keys().filter_map(|replica| self.beside.next(replica));
+        let further = further.map(|next| (next, "dial beside")).min();
+        first.into_iter().chain(further).min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -281,6 +296,25 @@ impl Pool {
         usable.any(|member| &*member.replica == replica)
     }
 
+    fn count(&self, replica: &str) -> usize {
+        let usable = self.connections.values().filter(|member| member.usable);
+        usable.filter(|member| &*member.replica == replica).count()
+    }
+
+    /// The replicas that were dialled from here and have too few connections, with one of those.
+    fn short(&self) -> BTreeMap<Arc<str>, ConnectionId> {
+        let mut short = BTreeMap::new();
+        if self.draining {
+            return short;
+        }
+        for (id, member) in &self.connections {
+            if member.dialled && member.usable && self.count(&member.replica) < self.per_replica {
+                short.entry(Arc::clone(&member.replica)).or_insert(*id);
+            }
+        }
+        short
+    }
+
     fn has_dialled(&self, replica: &str) -> bool {
         let mut usable = self.connections.values().filter(|member| member.usable);
         usable.any(|member| member.dialled && &*member.replica == replica)
@@ -300,6 +334,13 @@ impl Pool {
     }
 
     fn dial_due(&mut self, now: Instant) {
+        for (replica, beside) in self.short() {
+            let dial = DialId(self.next_dial);
+            if self.beside.begin(now, &replica, dial) {
+                self.next_dial += 1;
+                self.actions.push_back(Action::DialBeside { dial, beside });
+            }
+        }
         while self.may_dial() {
             let due = self
                 .targets
@@ -341,6 +382,7 @@ impl Pool {
             for target in &mut self.targets {
                 target.next = target.next.max(pause);
             }
+            self.beside.pause(pause);
         } else {
             self.unsettled = 0;
             let soon = now + LOST_PAUSE.mul_f64(jitter);

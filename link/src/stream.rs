@@ -209,6 +209,17 @@ impl RecvHalf {
         Ok(chunk.map(|chunk| chunk.bytes))
     }
 
+    /// The next bytes, in pieces as they came and without copying them; how many of `pieces` have
+    /// some, 0 at the end.
+    ///
+    /// # Errors
+    /// When the peer reset the stream or the connection is gone.
+    pub async fn read_chunks(&mut self, pieces: &mut [Bytes]) -> Result<usize, StreamError> {
+        let filled = self.inner.read_chunks(pieces).await?;
+        self.ended |= filled.is_none();
+        Ok(filled.unwrap_or_default())
+    }
+
     /// Tells the peer that nothing more is read.
     pub fn stop(&mut self, code: StreamCode) {
         self.ended = true;

@@ -13,16 +13,18 @@ use quinn::{
 
 use crate::config::{Congestion, LinkConfig};
 use crate::datagrams::{GuardedSocket, Strays};
+use crate::pool::MAX_CONNECTIONS_PER_REPLICA;
 
 /// What one stream may hold at the receiver, in bytes: 800 Mbit/s a connection at 40 ms.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// What one connection may hold at the receiver, in bytes. It must be many times the stream's
-/// window: clients that stop reading hold theirs, and must not hold everybody's.
-const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
+/// What the connections of one replica may hold at the receiver, in bytes. For each of them it must
+/// be many times the stream's window: clients that stop reading hold theirs, and must not hold
+/// everybody's.
+const REPLICA_WINDOW: u32 = 64 * STREAM_WINDOW;
 
-/// What a connection may have sent without an acknowledgement, in bytes.
-const SEND_WINDOW: u64 = 64 * 1024 * 1024;
+/// What the connections to one replica may have sent without an acknowledgement, in bytes.
+const SEND_WINDOW: u32 = 64 * 1024 * 1024;
 
 /// What one connection may hold of datagrams that came and were not handed on yet, in bytes. They
 /// are handed on at once: it is for the time in which the thread is not scheduled.
@@ -66,6 +68,10 @@ pub(crate) fn endpoint(
 
 pub(crate) fn transport(config: &LinkConfig) -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
+    let connections = config
+        .connections_per_replica
+        .clamp(1, MAX_CONNECTIONS_PER_REPLICA);
+    let connections = u32::try_from(connections).unwrap_or(1);
     let mut mtu_discovery = MtuDiscoveryConfig::default();
     mtu_discovery.upper_bound(mtu(config));
     transport
@@ -73,8 +79,8 @@ pub(crate) fn transport(config: &LinkConfig) -> Arc<TransportConfig> {
         .max_concurrent_bidi_streams(VarInt::from_u32(config.max_streams.saturating_add(8)))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
-        .send_window(SEND_WINDOW)
+        .receive_window(VarInt::from_u32(REPLICA_WINDOW / connections))
+        .send_window((SEND_WINDOW / connections).into())
         .max_idle_timeout(Some(IdleTimeout::from(IDLE)))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_mtu(MIN_MTU)

@@ -12,7 +12,7 @@ use tombolo_link_wire::CloseCode;
 use super::{Active, Command, close, refuse_late};
 use crate::connection::{Connection, ConnectionEvent, Established};
 use crate::counts::Event;
-use crate::dial::dial;
+use crate::dial::{DialError, dial, dial_beside};
 use crate::flows;
 use crate::incoming::accept_streams;
 use crate::local::Local;
@@ -44,10 +44,11 @@ impl PeerTask {
         commands: mpsc::UnboundedSender<Command>,
         removed: CancellationToken,
     ) -> Self {
+        let per_replica = local.config.connections_per_replica;
         Self {
             local,
             cluster,
-            pool: Pool::new(rand::random()),
+            pool: Pool::new(per_replica, rand::random()),
             arrived: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_id: 0,
@@ -175,6 +176,7 @@ impl PeerTask {
                 address,
                 attempt,
             } => self.dial(dial, address, attempt),
+            Action::DialBeside { dial, beside } => self.dial_beside(dial, beside),
             Action::Keep(id) => {
                 if let Some(established) = self.arrived.remove(&id) {
                     self.keep(id, established);
@@ -194,14 +196,35 @@ impl PeerTask {
     fn dial(&self, id: DialId, address: String, attempt: u32) {
         let local = Arc::clone(&self.local);
         let cluster = Arc::clone(&self.cluster);
+        self.spawn_dial(id, async move {
+            dial(&local, &cluster, &address, attempt).await
+        });
+    }
+
+    fn dial_beside(&mut self, id: DialId, beside: ConnectionId) {
+        let Some(connection) = self.connections.get(&beside).cloned() else {
+            let now = Instant::now();
+            self.pool.handle_dial_ended(now, id, DialEnd::Failed);
+            return;
+        };
+        let local = Arc::clone(&self.local);
+        self.spawn_dial(id, async move { dial_beside(&local, &connection).await });
+    }
+
+    fn spawn_dial(
+        &self,
+        id: DialId,
+        dial: impl Future<Output = Result<Established, DialError>> + Send + 'static,
+    ) {
+        let closed = self.local.closed.clone();
         let commands = self.commands.clone();
         let removed = self.removed.clone();
         self.local.spawn(async move {
             let ended = tokio::select! {
                 biased;
-                () = local.closed.cancelled() => return,
+                () = closed.cancelled() => return,
                 () = removed.cancelled() => return,
-                ended = dial(&local, &cluster, &address, attempt) => ended,
+                ended = dial => ended,
             };
             let command = Command::DialEnded(id, Box::new(ended));
             if let Err(error) = commands.send(command) {

@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod several;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A pool, its virtual time, and what it asked for.
@@ -246,7 +248,7 @@ fn resolved_addresses_are_taken_in_turn() {
 #[test]
 fn a_replica_cannot_pile_up_connections() {
     let mut world = World::new(&[]);
-    for _ in 0..3 {
+    for _ in 0..=MAX_INBOUND {
         world.inbound("a", 2);
     }
     assert_eq!(world.closed(), [(ConnectionId(0), CloseCode::Superseded)]);
@@ -332,8 +334,13 @@ fn op() -> impl Strategy<Value = Op> {
 
 impl World {
     fn new(addresses: &[&str]) -> Self {
+        Self::wanting(1, addresses)
+    }
+
+    /// With a pool that wants so many connections to each replica.
+    fn wanting(per_replica: usize, addresses: &[&str]) -> Self {
         let now = Instant::now();
-        let mut pool = Pool::new(7);
+        let mut pool = Pool::new(per_replica, 7);
         let addresses: Vec<String> = addresses.iter().map(|&a| a.to_owned()).collect();
         pool.handle_addresses(now, &addresses);
         Self {
@@ -356,7 +363,7 @@ impl World {
         let actions = self.actions().into_iter();
         let address = |action| match action {
             Action::Dial { address, .. } => Some(address),
-            Action::Keep(_) | Action::Close(..) => None,
+            Action::DialBeside { .. } | Action::Keep(_) | Action::Close(..) => None,
         };
         actions.filter_map(address).collect()
     }
@@ -365,7 +372,7 @@ impl World {
         let actions = self.actions().into_iter();
         let closed = |action| match action {
             Action::Close(id, code) => Some((id, code)),
-            Action::Keep(_) | Action::Dial { .. } => None,
+            Action::Keep(_) | Action::Dial { .. } | Action::DialBeside { .. } => None,
         };
         actions.filter_map(closed).collect()
     }
