@@ -5,7 +5,7 @@
 //! complete to the other side. Back-pressure needs no code: what one side does not take, the other
 //! does not read.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -23,8 +23,9 @@ use tombolo_link::{LinkStream, RecvHalf, SendHalf, Stopped, StreamCode, StreamEr
 /// the few where each system call should move much (the steps are those of istio's ztunnel).
 const BUFFER_STEPS: [(u64, usize); 3] =
     [(0, 1 << 10), (128 << 10, 16 << 10), (10 << 20, 256 << 10)];
-/// Most that is taken from a stream at once; bounds how long one connection keeps its thread.
-const CHUNK: usize = 256 << 10;
+/// Pieces that are taken from a stream at once: each is what one packet brought, and a system call
+/// for each of them would cost more than all else.
+const PIECES: usize = 32;
 
 /// A host that is gone is noticed within about two minutes on an idle connection …
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -216,16 +217,40 @@ async fn copy_inward(
     tcp: &mut WriteHalf<'_>,
     received: &Counter,
 ) -> Result<(), End> {
-    while let Some(chunk) = recv.read_chunk(CHUNK).await? {
-        received.inc_by(chunk.len() as u64);
-        tcp.write_all(&chunk).await.map_err(|_| End::TcpReset)?;
+    let mut pieces = [const { bytes::Bytes::new() }; PIECES];
+    loop {
+        let filled = recv.read_chunks(&mut pieces).await?;
+        if filled == 0 {
+            break;
+        }
+        let pieces = &mut pieces[..filled];
+        let taken: usize = pieces.iter().map(bytes::Bytes::len).sum();
+        received.inc_by(taken as u64);
+        write_all(tcp, pieces).await.map_err(|_| End::TcpReset)?;
+        // Each of them keeps a packet's memory.
+        pieces.fill(bytes::Bytes::new());
     }
     tcp.shutdown().await.map_err(|_| End::TcpReset)
 }
 
+async fn write_all(tcp: &mut WriteHalf<'_>, pieces: &[bytes::Bytes]) -> io::Result<()> {
+    let mut slices = [IoSlice::new(&[]); PIECES];
+    for (slice, piece) in slices.iter_mut().zip(pieces) {
+        *slice = IoSlice::new(piece);
+    }
+    let mut left = &mut slices[..pieces.len()];
+    while !left.is_empty() {
+        match tcp.write_vectored(left).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => IoSlice::advance_slices(&mut left, written),
+        }
+    }
+    Ok(())
+}
+
 fn buffer_size(carried: u64) -> usize {
     let step = BUFFER_STEPS.iter().rev().find(|(from, _)| carried >= *from);
-    step.map_or(CHUNK, |(_, size)| *size)
+    step.map_or(0, |(_, size)| *size)
 }
 
 #[cfg(test)]
