@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate and which others of the workspace it may use. Arrows only point up.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("tombolo-crds", &[]),
     ("tombolo-catalog", &["tombolo-crds"]),
     ("tombolo-link-wire", &["tombolo-crds", "tombolo-catalog"]),
@@ -49,6 +49,16 @@ const ARROWS: [(&str, &[&str]); 10] = [
         ],
     ),
     ("tombolo-demo-clusters", &["tombolo-crds"]),
+    (
+        "tombolo-bench",
+        &[
+            "tombolo-crds",
+            "tombolo-catalog",
+            "tombolo-link",
+            "tombolo-runtime",
+            "tombolo-gateway",
+        ],
+    ),
 ];
 
 /// Crates without I/O, clock or tasks.

@@ -1,0 +1,169 @@
+//! What is measured, and how.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::carrier::Started;
+use crate::client::Measured;
+use crate::lab::Space;
+use crate::process::Process;
+
+/// What is measured in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Figure {
+    /// One stream from the client to the server
+    Up1,
+    /// One stream from the server to the client
+    Down1,
+    /// Eight streams from the client to the server
+    Up8,
+    /// Eight streams from the server to the client
+    Down8,
+    /// Questions and answers, nothing else
+    Ask,
+    /// Questions and answers beside four streams of bulk
+    AskBeside,
+    /// New connections
+    Connect,
+    /// Memory with 10,000 connections that say nothing
+    Idle,
+}
+
+/// A number of a figure; its name is the column's.
+pub(crate) type Number = (&'static str, f64);
+
+// === impl Figure ===
+
+impl Figure {
+    /// Measures it once.
+    pub(crate) fn measure(
+        self,
+        carried: &Started,
+        own: &Path,
+        seconds: f64,
+        warm_up: f64,
+    ) -> anyhow::Result<Vec<Number>> {
+        let words: &[&str] = match self {
+            Self::Up1 => &["bulk"],
+            Self::Down1 => &["bulk", "--down"],
+            Self::Up8 => &["bulk", "--streams", "8"],
+            Self::Down8 => &["bulk", "--streams", "8", "--down"],
+            Self::Ask => &["ask"],
+            Self::AskBeside => &["ask", "--beside", "4"],
+            Self::Connect => &["connect"],
+            Self::Idle => &["idle"],
+        };
+        let mut command = Space::Client.command(own);
+        command.arg("client").arg(carried.target.to_string());
+        command.args(["--seconds", &seconds.to_string()]);
+        command.args(["--warm-up", &warm_up.to_string()]);
+        // An idle virtual CPU takes longer to wake up than all else takes.
+        let awake = match self == Self::Ask {
+            true => vec![spinner(own)?, spinner(own)?],
+            false => Vec::new(),
+        };
+        let (cpu_before, memory_before) = (carried.cpu()?, carried.memory()?);
+        let mut client = Process::start(command.args(words))?;
+        let measured: Measured = serde_json::from_str(&client.line()?)?;
+        let cpu = carried.cpu()? - cpu_before;
+        let memory = carried.memory()?;
+        drop(awake);
+        Ok(self.numbers(&measured, cpu, memory, memory - memory_before))
+    }
+
+    fn numbers(self, measured: &Measured, cpu: f64, memory: f64, more: f64) -> Vec<Number> {
+        let rate = bits_a_second(measured) / 1e6;
+        let cpu_a_gigabyte = cpu / (measured.all_bytes.max(1) as f64 / 1e9);
+        match self {
+            Self::Up1 => vec![("up 1 Mbit/s", rate), ("up 1 CPU-s/GB", cpu_a_gigabyte)],
+            Self::Down1 => vec![("down 1 Mbit/s", rate), ("down 1 CPU-s/GB", cpu_a_gigabyte)],
+            Self::Up8 => vec![
+                ("up 8 Mbit/s", rate),
+                ("up 8 CPU-s/GB", cpu_a_gigabyte),
+                ("up 8 Jain", jain(&measured.streams)),
+            ],
+            Self::Down8 => vec![
+                ("down 8 Mbit/s", rate),
+                ("down 8 CPU-s/GB", cpu_a_gigabyte),
+                ("down 8 Jain", jain(&measured.streams)),
+            ],
+            Self::Ask => vec![
+                ("ask p50 µs", percentile(&measured.answers, 0.5)),
+                ("ask p99 µs", percentile(&measured.answers, 0.99)),
+            ],
+            Self::AskBeside => vec![
+                ("beside bulk p50 µs", percentile(&measured.answers, 0.5)),
+                ("beside bulk p99 µs", percentile(&measured.answers, 0.99)),
+            ],
+            Self::Connect => vec![
+                (
+                    "connections/s",
+                    measured.connections as f64 / measured.seconds,
+                ),
+                ("connections failed", measured.failed as f64),
+            ],
+            Self::Idle => vec![
+                ("idle held", measured.connections as f64),
+                ("idle MB", memory / 1e6),
+                ("idle MB more", more / 1e6),
+            ],
+        }
+    }
+}
+
+fn spinner(own: &Path) -> anyhow::Result<Process> {
+    let mut command = std::process::Command::new("chrt");
+    let spinner = Process::start(command.args(["--idle", "0"]).arg(own).arg("spin"));
+    spinner.context("cannot keep the CPUs awake")
+}
+
+/// Lets what one measurement left in queues drain before the next.
+pub(crate) fn settle() {
+    std::thread::sleep(Duration::from_millis(500));
+}
+
+fn bits_a_second(measured: &Measured) -> f64 {
+    let bytes: u64 = measured.streams.iter().sum();
+    bytes as f64 * 8.0 / measured.seconds.max(f64::MIN_POSITIVE)
+}
+
+/// Jain's index: 1 if all have the same, 1/n if one has all.
+fn jain(shares: &[u64]) -> f64 {
+    let sum: f64 = shares.iter().map(|share| *share as f64).sum();
+    let squares: f64 = shares.iter().map(|share| (*share as f64).powi(2)).sum();
+    match squares {
+        0.0 => 0.0,
+        squares => sum.powi(2) / (shares.len() as f64 * squares),
+    }
+}
+
+fn percentile(ascending: &[u32], part: f64) -> f64 {
+    let last = ascending.len().saturating_sub(1);
+    let index = (last as f64 * part).round() as usize;
+    ascending
+        .get(index)
+        .map_or(f64::NAN, |value| f64::from(*value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_shares_have_an_index_of_one() {
+        assert_eq!(jain(&[7, 7, 7, 7]), 1.0);
+        assert_eq!(jain(&[7, 0, 0, 0]), 0.25);
+        assert_eq!(jain(&[0, 0]), 0.0);
+    }
+
+    #[test]
+    fn percentiles_are_of_what_was_measured() {
+        let answers: Vec<u32> = (0..=100).collect();
+
+        assert_eq!(percentile(&answers, 0.5), 50.0);
+        assert_eq!(percentile(&answers, 0.99), 99.0);
+        assert!(percentile(&[], 0.5).is_nan());
+    }
+}
