@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Between two pings.
-pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two pings: so that a dead other end is given up within three seconds, however long before
+/// its death it answered the last one.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(700);
 /// Unanswered pings after which the other end counts as dead.
 pub(crate) const MISSED: usize = 3;
 
-/// Pings each second, and counts those without an answer. What counts is pings sent, not time: a
+/// Pings again and again, and counts those without an answer. What counts is pings sent, not time: a
 /// process that was not scheduled for a while does not take the other end for dead.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
@@ -76,7 +77,7 @@ mod tests {
     const MILLISECOND: Duration = Duration::from_millis(1);
 
     #[test]
-    fn pings_each_second_and_measures() {
+    fn pings_at_each_interval_and_measures() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start);
 
@@ -101,6 +102,22 @@ mod tests {
         }
 
         assert_eq!(heartbeat.handle_timeout(start + 3 * INTERVAL), Beat::Dead);
+    }
+
+    #[test]
+    fn death_is_noticed_within_three_seconds() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start);
+        heartbeat.handle_timeout(start);
+        // The last sign of life.
+        heartbeat.handle_pong(start, 1);
+
+        let mut now = start;
+        while heartbeat.handle_timeout(now) != Beat::Dead {
+            now = heartbeat.poll_timeout();
+        }
+
+        assert!(now - start <= Duration::from_secs(3));
     }
 
     #[test]
