@@ -192,13 +192,15 @@ fn is_server(text: &str) -> bool {
 /// overlaps.
 fn our_ranges(corefile: &str, blocks: &[Block<'_>], zone: &str) -> Vec<Range<usize>> {
     let ours = blocks.iter().filter(|block| is_ours(corefile, block, zone));
-    ours.flat_map(|block| {
+    let ranges = ours.flat_map(|block| {
         let begin = marker(corefile, &block.gap_before, BEGIN);
         let end = marker(corefile, &block.gap_after, END);
         [begin, Some(whole_lines(corefile, &block.span)), end]
-    })
-    .flatten()
-    .collect()
+    });
+    let mut ranges: Vec<_> = ranges.flatten().collect();
+    // Between two of them the end of the first may come after the beginning of the second.
+    ranges.sort_by_key(|range| range.start);
+    ranges
 }
 
 /// The line of `gap`, which has comments only, that begins with `marker`.
@@ -217,7 +219,8 @@ fn marker(corefile: &str, gap: &Range<usize>, marker: &str) -> Option<Range<usiz
 /// `span` with the rest of its lines, if there is nothing else on them.
 fn whole_lines(corefile: &str, span: &Range<usize>) -> Range<usize> {
     let before = &corefile[..span.start];
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let start = line.max(after_byte_order_mark(corefile));
     let start = if before[start..].trim().is_empty() {
         start
     } else {
@@ -230,7 +233,7 @@ fn whole_lines(corefile: &str, span: &Range<usize>) -> Range<usize> {
     } else {
         0
     };
-    start.max(after_byte_order_mark(corefile))..span.end + length
+    start..span.end + length
 }
 
 fn after_byte_order_mark(corefile: &str) -> usize {
