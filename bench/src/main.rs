@@ -4,7 +4,7 @@
 //! client ── near gateway ── path ── far gateway ── server      each in a network namespace
 //! ```
 //!
-//! `run` makes the namespaces, starts each [carrier](carrier) between client and server, and
+//! `run` makes the namespaces, starts each [carrier] between client and server, and
 //! measures them in turn, so that a ratio compares what ran in the same minute. The gateways are
 //! the product's data plane and links with tables filled by hand: what differs from a pod is that
 //! nobody watches an API server.
