@@ -6,16 +6,13 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::time;
-use tombolo_link::{Connect, LinkStream, OpenError, Refusal, Source};
+use tombolo_link::{Connect, LinkStream, OpenError, Source};
 
 use super::DataPlane;
-use super::attempts::selector;
-use super::dial::Endpoint;
-use crate::choice::Attempt;
-use crate::endpoints::InUse;
-use crate::limiter::{Limited, Permit};
+use crate::affinity::Client;
 use crate::metrics::Direction;
 use crate::routes::NoRoute;
+use crate::service::Protocol;
 use crate::splice;
 
 /// Why a client's connection was not opened.
@@ -26,21 +23,8 @@ pub(super) enum NotOpened {
     /// What the last cluster that was asked answered.
     #[error("{cluster}: {error}")]
     Open { cluster: Arc<str>, error: OpenError },
-    /// No endpoint of this cluster took it.
-    #[error("here: {0}")]
-    Here(#[from] Refusal),
-    #[error(transparent)]
-    Limited(#[from] Limited),
     #[error("no answer in time")]
     Timeout,
-}
-
-/// How a connection, or a flow, goes on.
-pub(super) enum Way<E> {
-    /// Through a stream to another cluster.
-    Peer(Arc<str>, LinkStream),
-    /// Straight to an endpoint of this one.
-    Here(E, InUse),
 }
 
 // === impl NotOpened ===
@@ -50,8 +34,6 @@ impl NotOpened {
         match self {
             Self::NoRoute(error) => error.reason(),
             Self::Open { error, .. } => error.reason(),
-            Self::Here(refusal) => refusal.reason.as_str(),
-            Self::Limited(limited) => limited.reason(),
             Self::Timeout => "Timeout",
         }
     }
@@ -74,15 +56,12 @@ impl DataPlane {
             self.metrics.refuse(Direction::Outbound, "Overloaded");
             return;
         };
-        let opened = time::timeout(self.limits.open, self.open::<TcpStream>(port, address)).await;
+        let opened = time::timeout(self.limits.open, self.open(Protocol::Tcp, port, address)).await;
         match opened.unwrap_or(Err(NotOpened::Timeout)) {
-            Ok((way, _permit)) => match way {
-                Way::Peer(cluster, stream) => {
-                    self.splice(Direction::Outbound, &cluster, client, stream)
-                        .await;
-                }
-                Way::Here(endpoint, _in_use) => self.splice_here(client, endpoint).await,
-            },
+            Ok((cluster, stream)) => {
+                self.splice(Direction::Outbound, &cluster, client, stream)
+                    .await;
+            }
             Err(error) => {
                 self.metrics.refuse(Direction::Outbound, error.reason());
                 tracing::debug!(port, client = %address, %error, "refused");
@@ -91,23 +70,24 @@ impl DataPlane {
     }
 
     // The link itself goes on to another connection to the same cluster if one is lost or about to
-    // end; here another cluster, or other pods, are asked. No byte of the client has been read yet.
-    pub(super) async fn open<E: Endpoint>(
+    // end; here another cluster is asked.
+    pub(super) async fn open(
         &self,
+        protocol: Protocol,
         port: u16,
         address: SocketAddr,
-    ) -> Result<(Way<E>, Option<Permit>), NotOpened> {
-        let (attempts, rules, mut connect) = {
+    ) -> Result<(Arc<str>, LinkStream), NotOpened> {
+        let (candidates, connect) = {
             let routes = self.snapshots.routes.load();
-            let route = routes.get(E::PROTOCOL, port)?;
-            // A single endpoint is where it is: there is nothing to choose.
-            let rules = match &route.endpoint {
-                Some(_) => Arc::default(),
-                None => Arc::clone(self.snapshots.rules.load().of(&route.import)),
-            };
+            let route = routes.get(protocol, port)?;
+            let status = self.links_status.borrow();
+            let client = Client::new(&self.own_cluster, address.ip());
+            let candidates = route.candidates(client, |cluster| {
+                status.get(cluster).is_some_and(|peer| peer.is_connected())
+            })?;
             let connect = Connect {
                 service: route.import.clone(),
-                protocol: E::PROTOCOL.on_link().ok_or(NoRoute::UnknownPort)?,
+                protocol: protocol.on_link().ok_or(NoRoute::UnknownPort)?,
                 port: route.port,
                 endpoint: route.endpoint.as_deref().map(str::to_owned),
                 source: self.source(address),
@@ -115,44 +95,21 @@ impl DataPlane {
                 traceparent: String::new(),
                 selector: BTreeMap::new(),
                 zone: String::new(),
-                affinity: rules.affinity,
+                affinity: None,
             };
-            let attempts = self.attempts(E::PROTOCOL, route, &rules, address)?;
-            (attempts, rules, connect)
+            (candidates, connect)
         };
-        let permit = self.admit_to(&connect.service, &rules)?;
-        let limit = rules.connect_timeout.unwrap_or(self.limits.open);
         let mut last = NotOpened::NoRoute(NoRoute::NotLinked);
-        for attempt in attempts {
-            connect.selector = selector(&rules, &attempt);
-            connect.zone = attempt.zone.to_string();
-            let opened = time::timeout(limit, self.attempt(&attempt, &connect)).await;
-            match opened.unwrap_or(Err(NotOpened::Timeout)) {
-                Ok(way) => return Ok((way, permit)),
+        for cluster in candidates {
+            match self.links.open(&cluster, &connect).await {
+                Ok(stream) => return Ok((cluster, stream)),
                 Err(error) => {
-                    tracing::debug!(cluster = %attempt.cluster, %error, "not opened");
-                    last = error;
+                    tracing::debug!(%cluster, %error, "not opened");
+                    last = NotOpened::Open { cluster, error };
                 }
             }
         }
         Err(last)
-    }
-
-    async fn attempt<E: Endpoint>(
-        &self,
-        attempt: &Attempt,
-        connect: &Connect,
-    ) -> Result<Way<E>, NotOpened> {
-        if !attempt.own {
-            let opened = self.links.open(&attempt.cluster, connect).await;
-            let cluster = Arc::clone(&attempt.cluster);
-            return match opened {
-                Ok(stream) => Ok(Way::Peer(cluster, stream)),
-                Err(error) => Err(NotOpened::Open { cluster, error }),
-            };
-        }
-        let (endpoint, in_use) = self.dial(&self.own_cluster, connect).await?;
-        Ok(Way::Here(endpoint, in_use))
     }
 
     // A client that is no certain pod has an address all the same, and affinity goes by it.

@@ -10,9 +10,6 @@ use parking_lot::Mutex;
 const FAST: Duration = Duration::from_millis(1);
 /// How much a new answer time counts against the mean of all before.
 const WEIGHT: f64 = 0.25;
-/// Half of a slow answer is forgotten after so long: who is passed over gives no newer one, and must
-/// not be passed over for ever.
-const HALF_LIFE: Duration = Duration::from_secs(5);
 /// How long an endpoint that did not answer comes last; twice as long after each further failure.
 const SHUNNED: Duration = Duration::from_secs(1);
 /// Failures after which the time does not double any more: half a minute.
@@ -25,7 +22,7 @@ pub struct Load(Mutex<Memory>);
 #[derive(Clone, Copy, Debug, Default)]
 struct Memory {
     active: u32,
-    answer: Option<(Duration, Instant)>,
+    answer: Option<Duration>,
     failures: u32,
     failed_at: Option<Instant>,
 }
@@ -53,15 +50,12 @@ impl Load {
     }
 
     /// It answered a dial.
-    pub fn answered(&self, now: Instant, after: Duration) {
+    pub fn answered(&self, after: Duration) {
         let mut memory = self.0.lock();
         memory.failures = 0;
         memory.failed_at = None;
-        let mean = match memory.answer {
-            Some(_) => memory.answer(now).mul_f64(1.0 - WEIGHT) + after.mul_f64(WEIGHT),
-            None => after,
-        };
-        memory.answer = Some((mean, now));
+        let before = memory.answer.unwrap_or(after);
+        memory.answer = Some(before.mul_f64(1.0 - WEIGHT) + after.mul_f64(WEIGHT));
     }
 
     /// It did not.
@@ -76,37 +70,12 @@ impl Load {
     pub fn cost(&self, now: Instant) -> Cost {
         let memory = *self.0.lock();
         let doublings = memory.failures.saturating_sub(1).min(MAX_DOUBLINGS);
-        let until = memory
-            .failed_at
-            .map(|failed| failed + SHUNNED * 2_u32.pow(doublings));
-        let answer = memory.answer(now).max(FAST);
+        let until = memory.failed_at.map(|failed| failed + SHUNNED * 2_u32.pow(doublings));
+        let answer = memory.answer.unwrap_or_default().max(FAST);
         Cost {
             shunned: until.is_some_and(|until| now < until),
             seconds: answer.as_secs_f64() * f64::from(memory.active + 1),
         }
-    }
-}
-
-// === impl Memory ===
-
-impl Memory {
-    /// What is left of the answer times by now.
-    fn answer(&self, now: Instant) -> Duration {
-        let Some((answer, at)) = self.answer else {
-            return Duration::ZERO;
-        };
-        let age = now.saturating_duration_since(at).as_secs_f64();
-        answer.mul_f64(0.5_f64.powf(age / HALF_LIFE.as_secs_f64()))
-    }
-}
-
-// === impl Cost ===
-
-impl Cost {
-    /// Whether the endpoint failed lately.
-    #[must_use]
-    pub fn is_shunned(self) -> bool {
-        self.shunned
     }
 }
 
@@ -147,7 +116,7 @@ mod tests {
         let now = Instant::now();
         let [fast, faster, slow] = [200, 50, 20_000].map(|micros| {
             let load = Load::default();
-            load.answered(now, Duration::from_micros(micros));
+            load.answered(Duration::from_micros(micros));
             load.cost(now)
         });
 
@@ -159,23 +128,12 @@ mod tests {
     fn one_slow_answer_is_forgotten() {
         let now = Instant::now();
         let load = Load::default();
-        load.answered(now, Duration::from_secs(1));
+        load.answered(Duration::from_secs(1));
         for _ in 0..40 {
-            load.answered(now, Duration::from_micros(100));
+            load.answered(Duration::from_micros(100));
         }
 
         assert_eq!(load.cost(now), Load::default().cost(now));
-    }
-
-    #[test]
-    fn a_slow_endpoint_gets_another_chance() {
-        let start = Instant::now();
-        let load = Load::default();
-        load.answered(start, Duration::from_millis(50));
-        let fresh = |after| load.cost(start + after) == Load::default().cost(start + after);
-
-        assert!(!fresh(HALF_LIFE));
-        assert!(fresh(6 * HALF_LIFE));
     }
 
     #[test]
@@ -199,7 +157,7 @@ mod tests {
         }
         assert!(!is_last_after(40 * SHUNNED));
 
-        failed.answered(start, Duration::ZERO);
+        failed.answered(Duration::ZERO);
         assert!(!is_last_after(Duration::ZERO));
     }
 }

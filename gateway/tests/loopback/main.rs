@@ -16,6 +16,5 @@ mod families;
 mod flows;
 mod headless;
 mod identity;
-mod policy;
 mod site;
 mod udp_backend;
