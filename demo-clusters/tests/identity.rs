@@ -1,6 +1,7 @@
 //! Who a connection is from, as a server of another cluster learns it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -40,11 +41,12 @@ async fn a_server_that_asks_for_it_learns_which_pod_connects() -> Result<()> {
     let address = address.context("the client has no address")?;
 
     // The server sends back what it got, as hexadecimal digits.
-    let script = format!(
-        "echo hello | socat -t 5 - TCP:{}:9000,sourceport=40123",
-        scene.name("recorder")
-    );
+    let name = scene.name("recorder");
+    // A port that was used rests for a minute.
+    let port = AtomicU16::new(40_123);
     let got = wait_until("a header", ARRIVAL, async || {
+        let from = port.fetch_add(1, Ordering::Relaxed) + 1;
+        let script = format!("echo hello | socat -t 5 - TCP:{name}:9000,sourceport={from}");
         let got = client.output(&script, SHORT).await?;
         let bytes = hex(&got)?;
         anyhow::ensure!(bytes.starts_with(b"\r\n\r\n\0\r\nQUIT\n"), "{got}");
@@ -54,10 +56,10 @@ async fn a_server_that_asks_for_it_learns_which_pod_connects() -> Result<()> {
 
     assert_eq!(got[12..14], [0x21, 0x11], "PROXY, TCP over IPv4");
     let source: [u8; 4] = got[16..20].try_into()?;
-    let port = u16::from_be_bytes(got[24..26].try_into()?);
+    let from = u16::from_be_bytes(got[24..26].try_into()?);
     assert_eq!(
-        SocketAddr::from((source, port)),
-        SocketAddr::new(address.parse()?, 40123)
+        SocketAddr::from((source, from)),
+        SocketAddr::new(address.parse()?, port.into_inner())
     );
     let told = String::from_utf8_lossy(&got[28..]).into_owned();
     for fact in ["west", scene.namespace(), "default", "client"] {

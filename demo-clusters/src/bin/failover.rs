@@ -14,8 +14,8 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1;
 use kube::api::DeleteParams;
 use tombolo_demo_clusters::cluster::SYSTEM;
-use tombolo_demo_clusters::scene::now_ms;
 use tombolo_demo_clusters::probe::Attempt;
+use tombolo_demo_clusters::scene::now_ms;
 use tombolo_demo_clusters::{Cluster, Pod, Probe, Scene};
 
 /// Clients that connect at a time: each does so five times a second, so together every 40 ms or so.
