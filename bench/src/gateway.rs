@@ -156,6 +156,7 @@ impl Args {
                 }],
                 ready: vec![server.ip()],
                 terminating: Vec::new(),
+                unready: Vec::new(),
                 hostnames: BTreeMap::new(),
             };
             world.slices.lock().apply(&key(SERVICE), &Arc::new(slice));

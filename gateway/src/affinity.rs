@@ -33,23 +33,19 @@ impl Client {
         }
     }
 
-    /// The score of the cluster with this ID.
+    /// The seed of all chance that this client has: the same in every gateway.
     #[must_use]
-    pub fn score_of_cluster(self, cluster: &str) -> u64 {
-        self.score(|hasher| hasher.write(cluster.as_bytes()))
+    pub fn seed(self) -> u64 {
+        self.key.0
     }
 
     /// The score of an endpoint by its address alone: all ports of a pod are the same pod.
     #[must_use]
     pub fn score_of_endpoint(self, address: IpAddr) -> u64 {
-        self.score(|hasher| write_address(hasher, address))
-    }
-
-    // Replicas of neighbouring versions must agree, so all that is hashed is spelt out here, and
-    // the hash is one that no release changes.
-    fn score(self, write: impl FnOnce(&mut SipHasher13)) -> u64 {
+        // Replicas of neighbouring versions must agree, so all that is hashed is spelt out here, and
+        // the hash is one that no release changes.
         let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
-        write(&mut hasher);
+        write_address(&mut hasher, address);
         hasher.finish()
     }
 }

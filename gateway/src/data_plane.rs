@@ -3,28 +3,33 @@
 //! ```text
 //! client ─ kube-proxy ─► near ═════ stream of a link ═════► far ─► endpoint
 //!          UDP           near_flow ═ the same, and datagrams ═► far_flow
+//!                          └─ where the policy says so ─► endpoint of this cluster
 //! ```
 
+mod attempts;
+mod dial;
 mod far;
 mod far_flow;
 mod flow;
 mod near;
 mod near_flow;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tombolo_catalog::{ServiceName, TrafficRules};
 use tombolo_link::{LinkStream, Links, PeerLink};
 use tombolo_runtime::tasks::Tasks;
 
 use self::flow::Room;
 use self::near_flow::NearFlow;
 use crate::flows::{FlowLimits, FlowTable};
+use crate::limiter::{Allowance, Limited, Limiter, Permit};
 use crate::listeners::Handlers;
 use crate::metrics::{DataPlaneMetrics, Direction, Flow, PeerLabels};
 use crate::splice::{self, Bytes};
@@ -55,6 +60,9 @@ pub struct DataPlane {
     active: AtomicUsize,
     near_flows: Mutex<FlowTable<NearFlow>>,
     room: Room,
+    /// How many connections have asked chance.
+    draws: AtomicU64,
+    limiters: Mutex<HashMap<ServiceName, Arc<Limiter>>>,
 }
 
 /// One of the connections that [`Limits::connections`] allows.
@@ -102,6 +110,8 @@ impl DataPlane {
             active: AtomicUsize::new(0),
             near_flows: Mutex::new(FlowTable::new(limits.flows)),
             room: Room::new(),
+            draws: AtomicU64::new(0),
+            limiters: Mutex::default(),
         })
     }
 
@@ -127,6 +137,44 @@ impl DataPlane {
         }
         self.active.fetch_sub(1, Ordering::Relaxed);
         None
+    }
+
+    /// Lets a connection to an import in, as far as its policy allows.
+    fn admit_to(
+        &self,
+        import: &ServiceName,
+        rules: &TrafficRules,
+    ) -> Result<Option<Permit>, Limited> {
+        let allowance = Allowance {
+            connections: rules.connections,
+            per_second: rules.connections_per_second,
+        };
+        if !allowance.is_limited() {
+            return Ok(None);
+        }
+        let limiter = Arc::clone(self.limiters.lock().entry(import.clone()).or_default());
+        let replicas = self.snapshots.replicas.load(Ordering::Relaxed);
+        limiter
+            .admit(Instant::now(), allowance.share(replicas))
+            .map(Some)
+    }
+
+    async fn splice_here(&self, client: TcpStream, endpoint: TcpStream) {
+        let labels = PeerLabels {
+            direction: Direction::Outbound,
+            cluster: self.own_cluster.to_string(),
+        };
+        self.metrics.opened.get_or_create(&labels).inc();
+        let bytes = Bytes {
+            sent: self.metrics.bytes_of(Flow::Sent, &self.own_cluster),
+            received: self.metrics.bytes_of(Flow::Received, &self.own_cluster),
+        };
+        let active = self.metrics.active.get_or_create_owned(&labels);
+        active.inc();
+        let end = splice::splice_here(client, endpoint, &bytes).await;
+        active.dec();
+        self.metrics.close(Direction::Outbound, end.reason());
+        tracing::trace!(end = end.reason(), "closed, to an endpoint here");
     }
 
     async fn splice(

@@ -13,20 +13,25 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tombolo_catalog::ServiceName;
+use tombolo_catalog::{Headcounts, ServiceName};
 use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::ServiceImportType;
 use tombolo_crds::well_known::PROXY_PROTOCOL_V2;
 
-use crate::affinity::{self, Client};
 use crate::pods::Pods;
 use crate::service::{Protocol, port_number};
 
+mod load;
 mod single;
+mod target;
+
+pub use load::{Cost, InUse, Load};
+use target::Target;
+pub use target::{Picked, Wish};
 
 /// How many endpoints are tried for one connection.
 pub const ATTEMPTS: usize = 3;
@@ -46,6 +51,9 @@ pub struct Slice {
     /// Addresses of those that are about to end but still serve, in canonical form.
     #[serde(default)]
     pub terminating: Vec<IpAddr>,
+    /// Addresses of those that take no connections at the moment, in canonical form.
+    #[serde(default)]
+    pub unready: Vec<IpAddr>,
 }
 
 /// A port of a [`Slice`].
@@ -91,18 +99,10 @@ pub struct Endpoints {
     services: HashMap<ServiceName, HashMap<(Protocol, u16), Target>>,
     /// Whose pods are told who connects.
     announced: HashSet<ServiceName>,
+    // Counted once, since they are asked for with each connection.
+    headcounts: Arc<BTreeMap<ServiceName, Arc<Headcounts>>>,
     pods: Arc<Pods>,
     guard: Guard,
-}
-
-#[derive(Debug, Default)]
-struct Target {
-    addresses: Vec<SocketAddr>,
-    affinity: bool,
-    /// Of a headless service only.
-    by_id: single::ById,
-    // Outlives the snapshot, or the first endpoint would be first after each change.
-    cursor: Arc<AtomicUsize>,
 }
 
 // === impl Guard ===
@@ -175,8 +175,8 @@ impl Endpoints {
                 let protocol = Protocol::from_api(&port.protocol)?;
                 let number = port_number(port.port)?;
                 let name = port.name.as_deref().unwrap_or_default();
-                let cursor = before
-                    .and_then(|ports| ports.get(&(protocol, number)))
+                let known = before.and_then(|ports| ports.get(&(protocol, number)));
+                let cursor = known
                     .map(|target| Arc::clone(&target.cursor))
                     .unwrap_or_default();
                 let addresses = taking_traffic(slices, protocol, name, number);
@@ -187,7 +187,15 @@ impl Endpoints {
                         single::by_id(slices, protocol, name, number, &export.ip_families)
                     }
                 };
+                let loads = addresses.iter().map(|address| {
+                    let load = known.and_then(|target| target.loads.get(address));
+                    (*address, load.cloned().unwrap_or_default())
+                });
                 let target = Target {
+                    loads: loads.collect(),
+                    unready: self::addresses(slices, protocol, name, number, |slice| {
+                        &slice.unready
+                    }),
                     addresses,
                     by_id,
                     affinity: *affinity,
@@ -200,17 +208,26 @@ impl Endpoints {
         let announced = exports
             .iter()
             .filter(|(_, export, _)| export.proxy_protocol.as_deref() == Some(PROXY_PROTOCOL_V2));
-        Self {
+        let mut endpoints = Self {
             announced: announced.map(|(key, ..)| key.clone()).collect(),
             services,
+            headcounts: Arc::default(),
             pods,
             guard,
-        }
+        };
+        let counted = endpoints.services.iter();
+        let counted = counted.map(|(service, ports)| {
+            let headcounts = endpoints.count(service, ports);
+            (service.clone(), Arc::new(headcounts))
+        });
+        endpoints.headcounts = Arc::new(counted.collect());
+        endpoints
     }
 
-    /// Endpoints of an exported port that take traffic and may be dialled, at most [`ATTEMPTS`], in
-    /// the order in which to try them: with session affinity the one of `client` first, else the
-    /// next of the round.
+    /// Endpoints of an exported port that take traffic, may be dialled and are as wished, at most
+    /// [`ATTEMPTS`], in the order in which to try them: with session affinity the one of the client
+    /// first, else of the next two of the round the better, by how busy they are and how they
+    /// answered.
     ///
     /// # Errors
     /// If there is none, why.
@@ -219,24 +236,81 @@ impl Endpoints {
         service: &ServiceName,
         protocol: Protocol,
         port: u16,
-        client: Option<Client>,
-    ) -> Result<Vec<SocketAddr>, NoEndpoint> {
-        let ports = self.services.get(service).ok_or(NoEndpoint::NotExported)?;
-        let target = ports
-            .get(&(protocol, port))
-            .ok_or(NoEndpoint::PortNotExported)?;
-        if target.addresses.is_empty() {
+        wish: &Wish<'_>,
+        now: Instant,
+    ) -> Result<Vec<Picked>, NoEndpoint> {
+        let target = self.target(service, protocol, port)?;
+        let is_wanted = |address: &SocketAddr| self.has_labels(address.ip(), wish.selector);
+        if !target.addresses.iter().any(is_wanted) {
             return Err(NoEndpoint::NoReadyEndpoint);
         }
         let is_permitted = |address: &SocketAddr| {
-            self.guard
-                .permits(&service.namespace, address.ip(), &self.pods)
+            is_wanted(address)
+                && self
+                    .guard
+                    .permits(&service.namespace, address.ip(), &self.pods)
         };
-        let picked = target.pick(client, is_permitted);
+        let is_near = |address: &SocketAddr| *self.pods.place(address.ip()).zone == *wish.zone;
+        let picked = target.pick(wish, now, is_permitted, is_near);
         if picked.is_empty() {
             return Err(NoEndpoint::EndpointRefused);
         }
         Ok(picked)
+    }
+
+    fn target(
+        &self,
+        service: &ServiceName,
+        protocol: Protocol,
+        port: u16,
+    ) -> Result<&Target, NoEndpoint> {
+        let ports = self.services.get(service).ok_or(NoEndpoint::NotExported)?;
+        ports
+            .get(&(protocol, port))
+            .ok_or(NoEndpoint::PortNotExported)
+    }
+
+    /// The endpoints of all exported services that may be dialled, by place.
+    #[must_use]
+    pub fn headcounts(&self) -> &Arc<BTreeMap<ServiceName, Arc<Headcounts>>> {
+        &self.headcounts
+    }
+
+    /// The endpoints of one service by place; `None` if its port is not exported.
+    #[must_use]
+    pub fn headcounts_of(
+        &self,
+        service: &ServiceName,
+        protocol: Protocol,
+        port: u16,
+    ) -> Option<Arc<Headcounts>> {
+        self.target(service, protocol, port).ok()?;
+        self.headcounts.get(service).cloned()
+    }
+
+    // A pod counts once, however many ports it has.
+    fn count(&self, service: &ServiceName, ports: &HashMap<(Protocol, u16), Target>) -> Headcounts {
+        let of = |ip: &IpAddr| self.guard.permits(&service.namespace, *ip, &self.pods);
+        let ready = ports.values().flat_map(|target| &target.addresses);
+        let ready: BTreeSet<IpAddr> = ready.map(SocketAddr::ip).filter(of).collect();
+        let unready = ports.values().flat_map(|target| &target.unready);
+        let unready: BTreeSet<IpAddr> = unready.map(SocketAddr::ip).filter(of).collect();
+        let mut headcounts = Headcounts::new();
+        for ip in &ready {
+            headcounts.entry(self.pods.place(*ip)).or_default().ready += 1;
+        }
+        for ip in ready.union(&unready) {
+            headcounts.entry(self.pods.place(*ip)).or_default().total += 1;
+        }
+        headcounts
+    }
+
+    fn has_labels(&self, address: IpAddr, selector: &BTreeMap<String, String>) -> bool {
+        selector.is_empty()
+            || self.pods.source(address).is_some_and(|pod| {
+                let mut wanted = selector.iter();
+                wanted.all(|(key, value)| pod.labels.get(key) == Some(value))
+            })
     }
 
     /// Services of which an endpoint takes traffic but may not be dialled, with one such address.
@@ -263,17 +337,17 @@ impl Endpoints {
         protocol: Protocol,
         port: u16,
         id: &str,
-    ) -> Result<Vec<SocketAddr>, NoEndpoint> {
-        let ports = self.services.get(service).ok_or(NoEndpoint::NotExported)?;
-        let target = ports
-            .get(&(protocol, port))
-            .ok_or(NoEndpoint::PortNotExported)?;
+    ) -> Result<Vec<Picked>, NoEndpoint> {
+        let target = self.target(service, protocol, port)?;
         let addresses = target.by_id.get(id).ok_or(NoEndpoint::NoReadyEndpoint)?;
         let permitted = addresses.iter().copied().filter(|address| {
             self.guard
                 .permits(&service.namespace, address.ip(), &self.pods)
         });
-        let picked: Vec<_> = permitted.take(ATTEMPTS).collect();
+        let picked: Vec<_> = permitted
+            .take(ATTEMPTS)
+            .map(|address| target.picked(address))
+            .collect();
         if picked.is_empty() {
             return Err(NoEndpoint::EndpointRefused);
         }
@@ -290,29 +364,6 @@ impl Endpoints {
     #[must_use]
     pub fn pods(&self) -> &Pods {
         &self.pods
-    }
-}
-
-// === impl Target ===
-
-impl Target {
-    fn pick(
-        &self,
-        client: Option<Client>,
-        is_permitted: impl Fn(&SocketAddr) -> bool,
-    ) -> Vec<SocketAddr> {
-        if let Some(client) = client.filter(|_| self.affinity) {
-            let permitted = self.addresses.iter().copied().filter(is_permitted);
-            let mut picked: Vec<_> = permitted.collect();
-            affinity::keep_highest(&mut picked, ATTEMPTS, |address| {
-                client.score_of_endpoint(address.ip())
-            });
-            return picked;
-        }
-        let turn = self.cursor.fetch_add(1, Ordering::Relaxed) % self.addresses.len();
-        let (before, after) = self.addresses.split_at(turn);
-        let in_turn = after.iter().chain(before).copied();
-        in_turn.filter(is_permitted).take(ATTEMPTS).collect()
     }
 }
 

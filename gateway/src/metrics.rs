@@ -33,7 +33,7 @@ pub enum Flow {
 pub struct PeerLabels {
     /// Which way they were opened.
     pub direction: Direction,
-    /// ID of the other cluster.
+    /// ID of the other cluster; of this one where an endpoint here was chosen.
     pub cluster: String,
 }
 
@@ -51,7 +51,7 @@ pub struct ReasonLabels {
 pub struct ByteLabels {
     /// Which way they went.
     pub flow: Flow,
-    /// ID of the other cluster.
+    /// ID of the other cluster; of this one where an endpoint here was chosen.
     pub cluster: String,
 }
 

@@ -1,10 +1,13 @@
 //! Who holds which pod address: whether it may be dialled, and who a client is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tombolo_catalog::Place;
+
+use crate::places::Places;
 
 /// What the gateway remembers of a Pod that is not finished.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,12 @@ pub struct PodRecord {
     pub host_network: bool,
     /// It is a gateway of ours.
     pub gateway: bool,
+    /// The node that it runs on.
+    #[serde(default)]
+    pub node: String,
+    /// Its labels: other clusters may choose by them.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// All pods of one moment by address.
@@ -31,6 +40,7 @@ pub struct Pods {
     by_address: HashMap<IpAddr, Holder>,
     nodes: HashSet<IpAddr>,
     gateways: HashMap<String, u32>,
+    places: Arc<Places>,
 }
 
 #[derive(Debug)]
@@ -60,6 +70,20 @@ impl Pods {
             }
         }
         index
+    }
+
+    /// The same pods, on nodes in these places.
+    #[must_use]
+    pub fn with_places(self, places: Arc<Places>) -> Self {
+        Self { places, ..self }
+    }
+
+    /// Where the pod at this address is; nowhere if it is no certain pod, or its node does not say.
+    #[must_use]
+    pub fn place(&self, address: IpAddr) -> Place {
+        let pod = self.source(address);
+        pod.map(|pod| self.places.of_node(&pod.node))
+            .unwrap_or_default()
     }
 
     /// The pod behind a client's address; `None` if that is not certain.
@@ -210,6 +234,8 @@ mod tests {
             node_addresses: vec![ip("192.0.2.1")],
             host_network: false,
             gateway: false,
+            node: String::new(),
+            labels: BTreeMap::new(),
         }
     }
 

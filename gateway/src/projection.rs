@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
+use k8s_openapi::api::core::v1::{Node, Pod, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use tombolo_catalog::{EndpointName, ServiceName};
+use tombolo_catalog::{EndpointName, ServiceName, is_label_value};
 use tombolo_crds::well_known::{
     COMPONENT_LABEL, ENDPOINT_CLUSTER_LABEL, ENDPOINT_LABEL, ENDPOINT_NAMESPACE_LABEL,
     ENDPOINT_SERVICE_LABEL, IMPORT_LABEL, KUBE_SERVICE_NAME_LABEL, MANAGED_BY_LABEL, SLICE_MANAGER,
@@ -17,6 +17,7 @@ use tombolo_crds::well_known::{
 use tombolo_crds::{ClusterExport, ClusterExportSpec};
 
 use crate::endpoints::{Slice, SlicePort, is_special};
+use crate::places::NodeRecord;
 use crate::pods::PodRecord;
 use crate::routes::{DerivedPort, DerivedService};
 use crate::service::{Protocol, port_number};
@@ -87,6 +88,7 @@ pub fn slice(slice: &EndpointSlice) -> Option<Slice> {
         hostnames: hostnames(slice),
         ready: addresses(slice, is_ready),
         terminating: addresses(slice, is_serving_to_its_end),
+        unready: addresses(slice, is_to_be_ready),
     })
 }
 
@@ -118,6 +120,28 @@ fn is_serving_to_its_end(endpoint: &Endpoint) -> bool {
     // Absent means the same as `ready` (EndpointConditions.serving).
     let serving = conditions.serving.or(conditions.ready).unwrap_or(true);
     serving && conditions.terminating == Some(true) && !is_ready(endpoint)
+}
+
+// It has a place among the endpoints, but takes no connections at the moment.
+fn is_to_be_ready(endpoint: &Endpoint) -> bool {
+    let conditions = endpoint.conditions.as_ref();
+    let terminating = conditions.and_then(|conditions| conditions.terminating);
+    !is_ready(endpoint) && terminating != Some(true)
+}
+
+/// Reads where a Node is; `None` if it does not say.
+#[must_use]
+pub fn node(node: &Node) -> Option<NodeRecord> {
+    let label = |key: &str| {
+        let label = node.metadata.labels.as_ref()?.get(key)?;
+        is_label_value(label).then(|| label.clone())
+    };
+    let record = NodeRecord {
+        name: node.metadata.name.clone()?,
+        region: label("topology.kubernetes.io/region").unwrap_or_default(),
+        zone: label("topology.kubernetes.io/zone").unwrap_or_default(),
+    };
+    (!record.region.is_empty() || !record.zone.is_empty()).then_some(record)
 }
 
 /// Reads a Pod; `None` if it is finished, since its address may be another's by now.
@@ -155,6 +179,8 @@ pub fn pod(pod: &Pod) -> Option<PodRecord> {
             .filter_map(|ip| address(&ip.ip))
             .collect(),
         host_network: spec.host_network.unwrap_or(false),
+        node: spec.node_name.clone().unwrap_or_default(),
+        labels: pod.metadata.labels.clone().unwrap_or_default(),
         gateway: component.is_some_and(|component| component == "gateway"),
     })
 }
@@ -356,6 +382,35 @@ mod tests {
 
         assert_eq!(read.ready, [ip("10.0.0.1"), ip("10.0.0.2")]);
         assert!(read.terminating.is_empty());
+    }
+
+    #[test]
+    fn an_endpoint_that_is_not_ready_yet_has_its_place() {
+        let mut starting = slice_json("endpointslice-controller.k8s.io");
+        starting["endpoints"] = json!([
+            {"addresses": ["10.0.0.1"], "conditions": {"ready": false}},
+            {"addresses": ["10.0.0.2"], "conditions": {"ready": false, "terminating": true}},
+            {"addresses": ["10.0.0.3"], "conditions": {"ready": true}},
+        ]);
+
+        let read = slice(&from(starting)).unwrap();
+
+        assert_eq!(read.unready, [ip("10.0.0.1")]);
+    }
+
+    #[test]
+    fn a_node_tells_where_it_is_if_it_knows() {
+        let place =
+            |labels: Value| node(&from(json!({"metadata": {"name": "n", "labels": labels}})));
+
+        let told = place(json!({
+            "topology.kubernetes.io/region": "r",
+            "topology.kubernetes.io/zone": "a",
+        }));
+
+        let told = told.unwrap();
+        assert_eq!((&*told.name, &*told.region, &*told.zone), ("n", "r", "a"));
+        assert_eq!(place(json!({"kubernetes.io/os": "linux"})), None);
     }
 
     #[test]

@@ -2,23 +2,21 @@
 //!
 //! ```text
 //! derived Services ──┐
-//!                    ├─► Routes (swapped whole) ── port + linked clusters ─► clusters, in order
+//!                    ├─► Routes (swapped whole) ── port ─► clusters that have it
 //! ClusterExports ────┘
 //! ```
 //!
-//! Our own cluster is never a candidate: kube-proxy already sends its share straight to the local
-//! pods, and a gateway that sent to itself would be a detour.
+//! Our own cluster is not among them: kube-proxy sends its share straight to the local pods. Where a
+//! policy has the gateways split all traffic, it is asked too ([`choice`](crate::choice)).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tombolo_catalog::{EndpointName, ServiceName};
 use tombolo_crds::ClusterExportSpec;
 
-use crate::affinity::{self, Client};
 use crate::service::{Protocol, port_number};
 
 /// What a derived Service says: which gateway port stands for which port of which import, or of
@@ -87,11 +85,9 @@ pub struct Route {
     pub endpoint: Option<Arc<str>>,
     clusters: Vec<Arc<str>>,
     affinity: bool,
-    // Outlives the snapshot, or every change of any export would start the round again.
-    cursor: Arc<AtomicUsize>,
 }
 
-/// All routes of one moment; immutable but for the cursors.
+/// All routes of one moment.
 #[derive(Debug, Default)]
 pub struct Routes {
     by_port: HashMap<(Protocol, u16), Route>,
@@ -102,63 +98,30 @@ pub struct Routes {
 // === impl Route ===
 
 impl Route {
-    /// The clusters to ask for `client`, in order: the first is where it is to go, the others are
-    /// retries.
-    ///
-    /// # Errors
-    /// If no cluster that exports this very port is ready, or none of those is linked.
-    pub fn candidates(
-        &self,
-        client: Client,
-        linked: impl Fn(&str) -> bool,
-    ) -> Result<Vec<Arc<str>>, NoRoute> {
-        if self.clusters.is_empty() {
-            return Err(NoRoute::NoCluster);
-        }
-        let mut candidates: Vec<_> = self
-            .clusters
-            .iter()
-            .filter(|cluster| linked(cluster))
-            .cloned()
-            .collect();
-        if candidates.is_empty() {
-            return Err(NoRoute::NotLinked);
-        }
-        self.put_in_order(client, &mut candidates);
-        Ok(candidates)
+    /// The clusters that export the port with a ready endpoint, without this one.
+    #[must_use]
+    pub fn clusters(&self) -> &[Arc<str>] {
+        &self.clusters
     }
 
-    // The one place that decides which of several clusters gets a connection.
-    fn put_in_order(&self, client: Client, candidates: &mut Vec<Arc<str>>) {
-        if self.affinity {
-            affinity::keep_highest(candidates, usize::MAX, |cluster| {
-                client.score_of_cluster(cluster)
-            });
-        } else {
-            let turn = self.cursor.fetch_add(1, Ordering::Relaxed) % candidates.len();
-            candidates.rotate_left(turn);
-        }
+    /// Whether a client stays with its endpoint.
+    #[must_use]
+    pub fn has_affinity(&self) -> bool {
+        self.affinity
     }
 }
 
 // === impl Routes ===
 
 impl Routes {
-    /// Joins derived Services with the ClusterExports of all clusters. `previous` hands down the
-    /// cursors.
+    /// Joins derived Services with the ClusterExports of all clusters.
     #[must_use]
     pub fn build<'a>(
         own_cluster: &str,
         services: impl IntoIterator<Item = &'a DerivedService>,
         exports: impl IntoIterator<Item = &'a ClusterExportSpec>,
-        previous: &Self,
     ) -> Self {
         let exporters = exporters(own_cluster, exports);
-        let mut cursors: HashMap<&ServiceName, Arc<AtomicUsize>> = previous
-            .by_port
-            .values()
-            .map(|route| (&route.import, Arc::clone(&route.cursor)))
-            .collect();
         let mut routes = Self::default();
         for service in services {
             for port in &service.ports {
@@ -180,7 +143,6 @@ impl Routes {
                         .map(|name| name.id.as_str().into()),
                     clusters: clusters(own_cluster, &exporters, service, port),
                     affinity: service.affinity,
-                    cursor: Arc::clone(cursors.entry(&service.import).or_default()),
                 };
                 if routes.by_port.insert(gateway_port, route).is_some() {
                     routes.contested.insert(gateway_port);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Api, Client};
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ use tombolo_crds::well_known::{
     COMPONENT_LABEL, KUBE_SERVICE_NAME_LABEL, MANAGED_BY_LABEL, MANAGER, MANAGER_LABEL,
     SLICE_MANAGER,
 };
-use tombolo_crds::{ClusterExport, Peer};
+use tombolo_crds::{ClusterExport, Peer, TrafficPolicy};
 use tombolo_link::{IdentityFiles, LinkConfig, Links};
 use tombolo_runtime::readiness::Readiness;
 use tombolo_runtime::watch::{Event, Watches, from_fn};
@@ -112,7 +112,8 @@ impl Args {
             .chain(api_server)
             .map(|ip| ip.to_canonical())
             .collect();
-        let world = Arc::new(World::new(links.cluster(), allowed_endpoint_cidrs, never));
+        let world = World::new(links.cluster(), allowed_endpoint_cidrs, never);
+        let world = Arc::new(world.in_namespace(&runtime.namespace));
         let peers = world.table();
         let heard = Arc::new(Mutex::new(Siblings::default()));
         let watches = watch(&runtime, &world, &peers, &heard);
@@ -191,6 +192,21 @@ fn watch(
     watches
         .all::<Pod>("pods")
         .feed_persisted(|pod| projection::pod(&pod), Arc::clone(&world.pods));
+
+    watches
+        .all::<Node>("nodes")
+        .feed_persisted(|node| projection::node(&node), Arc::clone(&world.nodes));
+    watches
+        .all::<TrafficPolicy>("trafficpolicies")
+        .feed_persisted(
+            |mut policy| {
+                // What became of it is for people.
+                policy.status = None;
+                policy.metadata.managed_fields = None;
+                Some(policy)
+            },
+            Arc::clone(&world.policies),
+        );
 
     // What siblings say helps to choose among them; a gateway serves without.
     let optional = Watches {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use prometheus_client::metrics::counter::Counter;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::{AsyncWriteExt, Interest, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
@@ -26,6 +26,9 @@ const BUFFER_STEPS: [(u64, usize); 3] =
 /// Pieces that are taken from a stream at once: each is what one packet brought, and a system call
 /// for each of them would cost more than all else.
 const PIECES: usize = 32;
+
+/// The buffer of each direction of a connection within this cluster.
+const LOCAL: usize = 16 << 10;
 
 /// A host that is gone is noticed within about two minutes on an idle connection …
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -115,6 +118,23 @@ pub async fn splice(mut tcp: TcpStream, stream: LinkStream, bytes: &Bytes) -> En
     // What the kernel still has to send is sent after the close.
     if let Err(error) = SockRef::from(&tcp).set_linger(None) {
         tracing::debug!(%error, "cannot close in order");
+    }
+    End::Finished
+}
+
+/// Carries bytes both ways between a client and an endpoint of this cluster. Both must have been
+/// [prepared](prepare): unless both directions were finished, both are reset.
+pub async fn splice_here(mut client: TcpStream, mut endpoint: TcpStream, bytes: &Bytes) -> End {
+    let copied = copy_bidirectional_with_sizes(&mut client, &mut endpoint, LOCAL, LOCAL).await;
+    let Ok((sent, received)) = copied else {
+        return End::TcpReset;
+    };
+    bytes.sent.inc_by(sent);
+    bytes.received.inc_by(received);
+    for tcp in [&client, &endpoint] {
+        if let Err(error) = SockRef::from(tcp).set_linger(None) {
+            tracing::debug!(%error, "cannot close in order");
+        }
     }
     End::Finished
 }

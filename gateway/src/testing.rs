@@ -1,13 +1,17 @@
 //! Objects that many tests begin with.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tombolo_catalog::ServiceName;
 use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ServiceImportType, ServicePort};
 
 use crate::affinity::Client;
+use crate::endpoints::{Endpoints, NoEndpoint, Wish};
+use crate::service::Protocol;
 
 /// A ready export with the TCP port 80, named `http`.
 pub(crate) fn export_of(cluster: &str, namespace: &str, name: &str) -> ClusterExportSpec {
@@ -40,4 +44,21 @@ pub(crate) fn export_of(cluster: &str, namespace: &str, name: &str) -> ClusterEx
 pub(crate) fn client(number: u16) -> Client {
     let [high, low] = number.to_be_bytes();
     Client::new("west", Ipv4Addr::new(10, 244, high, low).into())
+}
+
+/// What any connection of `client` to a TCP port gets.
+pub(crate) fn pick_at(
+    endpoints: &Endpoints,
+    service: &ServiceName,
+    port: u16,
+    client: Option<Client>,
+) -> Result<Vec<SocketAddr>, NoEndpoint> {
+    let wish = Wish {
+        client,
+        affinity: None,
+        selector: &BTreeMap::new(),
+        zone: "",
+    };
+    let picked = endpoints.pick(service, Protocol::Tcp, port, &wish, Instant::now())?;
+    Ok(picked.into_iter().map(|picked| picked.address).collect())
 }

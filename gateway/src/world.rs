@@ -9,18 +9,21 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tombolo_catalog::ServiceName;
-use tombolo_crds::ClusterExportSpec;
+use tombolo_catalog::{Policies, ServiceName};
+use tombolo_crds::{ClusterExportSpec, TrafficPolicy};
 use tombolo_runtime::watch::{Index, Key};
 
 use crate::endpoints::{Endpoints, Guard, Slice};
+use crate::places::{NodeRecord, Places};
 use crate::pods::{PodRecord, Pods};
 use crate::routes::{DerivedService, Routes};
+use crate::rulebook::Rulebook;
 
 /// What the data plane reads: swapped whole, never locked.
 #[derive(Debug, Default)]
@@ -29,6 +32,10 @@ pub struct Snapshots {
     pub routes: ArcSwap<Routes>,
     /// Far side, and the pods.
     pub endpoints: ArcSwap<Endpoints>,
+    /// What the TrafficPolicies say.
+    pub rules: ArcSwap<Rulebook>,
+    /// How many gateways this cluster has; 0 if that is not known.
+    pub replicas: AtomicU32,
 }
 
 /// The objects of one kind as last told.
@@ -46,6 +53,7 @@ pub type SharedTable<T> = Arc<Mutex<Table<T>>>;
 #[derive(Debug)]
 pub struct World {
     own_cluster: String,
+    namespace: String,
     guard: Guard,
     changed: watch::Sender<()>,
     snapshots: Arc<Snapshots>,
@@ -58,6 +66,10 @@ pub struct World {
     pub slices: SharedTable<Slice>,
     /// Pods.
     pub pods: SharedTable<PodRecord>,
+    /// Nodes that say where they are.
+    pub nodes: SharedTable<NodeRecord>,
+    /// TrafficPolicies.
+    pub policies: SharedTable<TrafficPolicy>,
 }
 
 /// Of which versions the present snapshots are.
@@ -67,6 +79,8 @@ struct Built {
     exports: u64,
     slices: u64,
     pods: u64,
+    nodes: u64,
+    policies: u64,
     pods_index: Arc<Pods>,
 }
 
@@ -134,6 +148,7 @@ impl World {
         let changed = watch::Sender::new(());
         Self {
             own_cluster: own_cluster.to_owned(),
+            namespace: String::new(),
             guard: Guard { allowed, never },
             snapshots: Arc::default(),
             built: Mutex::default(),
@@ -141,7 +156,18 @@ impl World {
             exports: shared(&changed),
             slices: shared(&changed),
             pods: shared(&changed),
+            nodes: shared(&changed),
+            policies: shared(&changed),
             changed,
+        }
+    }
+
+    /// The same, where Tombolo is in `namespace`.
+    #[must_use]
+    pub fn in_namespace(self, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            ..self
         }
     }
 
@@ -170,7 +196,12 @@ impl World {
         let services_changed = is_news(&self.services, &mut built.services);
         let exports_changed = is_news(&self.exports, &mut built.exports);
         let slices_changed = is_news(&self.slices, &mut built.slices);
-        let pods_changed = is_news(&self.pods, &mut built.pods);
+        let pods_changed =
+            is_news(&self.pods, &mut built.pods) | is_news(&self.nodes, &mut built.nodes);
+        let policies_changed = is_news(&self.policies, &mut built.policies);
+        if policies_changed || services_changed {
+            self.refresh_rules();
+        }
         if !(services_changed || exports_changed || slices_changed || pods_changed) {
             return;
         }
@@ -182,13 +213,16 @@ impl World {
                 &self.own_cluster,
                 services.iter().map(AsRef::as_ref),
                 exports.iter().map(AsRef::as_ref),
-                &self.snapshots.routes.load(),
             );
             self.snapshots.routes.store(Arc::new(routes));
         }
 
         if pods_changed {
-            built.pods_index = Arc::new(Pods::build(self.pods.lock().values()));
+            let places = Arc::new(Places::build(self.nodes.lock().values()));
+            let pods = Pods::build(self.pods.lock().values()).with_places(places);
+            let replicas = pods.gateways(&self.namespace);
+            self.snapshots.replicas.store(replicas, Ordering::Relaxed);
+            built.pods_index = Arc::new(pods);
         }
         let slices = self.slices.lock().values();
         let own = exports
@@ -204,6 +238,14 @@ impl World {
             &self.snapshots.endpoints.load(),
         );
         self.snapshots.endpoints.store(Arc::new(endpoints));
+    }
+
+    fn refresh_rules(&self) {
+        let policies = Policies::new(&self.namespace, self.policies.lock().values());
+        let services = self.services.lock().values();
+        let imports = services.iter().map(|service| &service.import);
+        let rules = Rulebook::build(&policies, imports);
+        self.snapshots.rules.store(Arc::new(rules));
     }
 
     fn guard(&self, services: &[Arc<DerivedService>], slices: &[Arc<Slice>]) -> Guard {
@@ -252,7 +294,7 @@ mod tests {
     use crate::endpoints::{NoEndpoint, SlicePort};
     use crate::routes::DerivedPort;
     use crate::service::Protocol;
-    use crate::testing::{client, export_of};
+    use crate::testing::{client, export_of, pick_at};
 
     use super::*;
 
@@ -304,14 +346,8 @@ mod tests {
 
         assert_eq!(pick(&world), Err(NoEndpoint::NotExported));
         let routes = world.snapshots().routes.load();
-        assert_eq!(
-            routes
-                .get(Protocol::Tcp, 10_000)
-                .unwrap()
-                .candidates(client(1), |_| true)
-                .unwrap(),
-            ["east".into()]
-        );
+        let route = routes.get(Protocol::Tcp, 10_000).unwrap();
+        assert_eq!(route.clusters(), ["east".into()]);
     }
 
     #[test]
@@ -346,7 +382,7 @@ mod tests {
             let endpoints = world.snapshots().endpoints.load();
             let web = ServiceName::new("demo", "web");
             let first = |_| {
-                let picked = endpoints.pick(&web, Protocol::Tcp, 80, Some(client(3)));
+                let picked = pick_at(&endpoints, &web, 80, Some(client(3)));
                 picked.unwrap()[0].ip()
             };
             let firsts: BTreeSet<_> = (0..4).map(first).collect();
@@ -373,7 +409,7 @@ mod tests {
 
     fn pick(world: &World) -> Result<Vec<std::net::SocketAddr>, NoEndpoint> {
         let endpoints = world.snapshots().endpoints.load();
-        endpoints.pick(&ServiceName::new("demo", "web"), Protocol::Tcp, 80, None)
+        pick_at(&endpoints, &ServiceName::new("demo", "web"), 80, None)
     }
 
     fn derived() -> DerivedService {
@@ -401,6 +437,7 @@ mod tests {
             }],
             ready: vec![ip(ready)],
             terminating: Vec::new(),
+            unready: Vec::new(),
         }
     }
 

@@ -208,7 +208,11 @@ impl Links {
 
     /// Sets what the peers are told of this cluster's endpoints.
     pub fn set_headcounts(&self, headcounts: Arc<AllHeadcounts>) {
-        self.local.headcounts.send_replace(headcounts);
+        self.local.headcounts.send_if_modified(|told| {
+            let is_news = !Arc::ptr_eq(told, &headcounts);
+            *told = headcounts;
+            is_news
+        });
     }
 
     /// The endpoints of a service in `cluster`, by place. `None` if it has not told, or has not

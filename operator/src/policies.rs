@@ -72,9 +72,7 @@ impl PolicyStatuses {
                 Event::Delete(key) => drop(objects.remove(key)),
                 Event::Reset(all) => objects.clone_from(all),
             }
-            // None counts until the gateways follow them: slices that hold gateways only would keep
-            // clients from the pods of this cluster.
-            let policies = Policies::new(&system, []);
+            let policies = Policies::new(&system, objects.values().cloned());
             index.index.write().set_policies(policies);
             index.changed.notify_one();
             changed.notify_one();

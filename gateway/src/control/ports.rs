@@ -81,6 +81,7 @@ impl Ports {
         while time::timeout_at(end, changes.changed()).await.is_ok() {
             time::sleep(COALESCE).await;
             self.control.world.refresh();
+            self.tell_headcounts();
         }
         self.listeners.reconcile(&BTreeSet::new());
         tracing::info!("no client is accepted any more");
@@ -109,6 +110,8 @@ impl Ports {
             .gateways(&self.control.namespace);
         self.siblings
             .send_if_modified(|siblings| std::mem::replace(siblings, replicas) != replicas);
+
+        self.tell_headcounts();
 
         let routes = world.snapshots().routes.load_full();
         {
@@ -140,6 +143,13 @@ impl Ports {
             *report = now;
             changed
         });
+    }
+
+    fn tell_headcounts(&self) {
+        let endpoints = self.control.world.snapshots().endpoints.load();
+        self.control
+            .links
+            .set_headcounts(Arc::clone(endpoints.headcounts()));
     }
 
     fn tell_not_carried(&self, told: &mut BTreeMap<ServiceName, BTreeSet<(Protocol, u16)>>) {

@@ -4,25 +4,22 @@
 //! endpoint's host says that nobody listens there; the client's next packet begins another flow,
 //! which gets another endpoint if there is one.
 
-use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
-use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::coop;
 use tombolo_link::{Connect, Deliver, FlowWriter, LinkFlow, Refusal, RefusalReason, Responder};
 
 use super::DataPlane;
-use super::far::refusal;
+use super::dial::refusal;
 use super::flow::{self, End, Outward};
+use crate::endpoints::InUse;
 use crate::flows::Activity;
 use crate::import_socket;
 use crate::metrics::{Carrier, Direction, Flow, PeerLabels};
-use crate::service::Protocol;
 
 /// Packets that are read before others have their turn.
 const BATCH: usize = 32;
@@ -37,8 +34,8 @@ impl DataPlane {
             let refusal = refusal(RefusalReason::Overloaded, "too many connections");
             return self.refuse_flow_of(peer, connect, responder, refusal).await;
         };
-        match self.connect(peer, connect).await {
-            Ok(socket) => self.run_flow_of(peer, responder, socket).await,
+        match self.dial(peer, connect).await {
+            Ok((socket, in_use)) => self.run_flow_of(peer, responder, socket, in_use).await,
             Err(refusal) => {
                 self.refuse_flow_of(peer, connect, responder, refusal).await;
             }
@@ -66,24 +63,13 @@ impl DataPlane {
         responder.refused(reason, &message).await;
     }
 
-    /// A socket that knows only one endpoint: the kernel keeps all others' packets from it.
-    async fn connect(&self, peer: &str, connect: &Connect) -> Result<UdpSocket, Refusal> {
-        let mut failure = None;
-        for endpoint in self.pick(peer, connect, Protocol::Udp)? {
-            match connected(endpoint).await {
-                Ok(socket) => return Ok(socket),
-                Err(error) => {
-                    self.metrics.dial_failures.inc();
-                    tracing::debug!(%endpoint, %error, "no way to the endpoint");
-                    failure = Some(error);
-                }
-            }
-        }
-        let failure = failure.map_or_else(String::new, |error| error.to_string());
-        Err(refusal(RefusalReason::DialFailed, failure))
-    }
-
-    async fn run_flow_of(&self, peer: &str, responder: Responder, socket: UdpSocket) {
+    async fn run_flow_of(
+        &self,
+        peer: &str,
+        responder: Responder,
+        socket: UdpSocket,
+        in_use: InUse,
+    ) {
         let socket = Arc::new(socket);
         let activity = Activity::new(Instant::now());
         let gone = Arc::new(Notify::new());
@@ -141,21 +127,12 @@ impl DataPlane {
             end = flow::idle(&activity, LATER) => end,
             () = gone.notified() => End::EndpointGone,
         };
+        flow::judge(in_use.load(), end);
         writer.reset(end.code());
         reader.stop(end.code());
         self.metrics.flows.close(Direction::Inbound, end.reason());
         tracing::trace!(peer, end = end.reason(), "flow over");
     }
-}
-
-async fn connected(endpoint: SocketAddr) -> io::Result<UdpSocket> {
-    let any: SocketAddr = match endpoint {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(endpoint).await?;
-    Ok(socket)
 }
 
 /// Carries what the endpoint sends until it can send no more.
@@ -166,19 +143,8 @@ async fn answers(
     writer: &mut FlowWriter,
 ) -> End {
     loop {
-        match socket.ready(Interest::READABLE | Interest::ERROR).await {
-            Ok(ready) if ready.is_error() => {
-                // Reading the error clears it; a second look finds none.
-                let error = socket.try_io(Interest::ERROR, || match socket.take_error()? {
-                    Some(error) => Ok(error),
-                    None => Err(io::ErrorKind::WouldBlock.into()),
-                });
-                if error.is_ok_and(|error| flow::is_final(&error)) {
-                    return End::EndpointGone;
-                }
-            }
-            Ok(_) => {}
-            Err(_) => return End::EndpointGone,
+        if let Err(end) = flow::readable(socket).await {
+            return end;
         }
         let mut too_large = None;
         let drained = import_socket::drain(socket, BATCH, |payload| {

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time;
 use tombolo_link::{
     Deliver, FlowError, FlowReader, FlowSender, FlowWriter, NotSent, StreamCode, StreamError,
 };
 
+use crate::endpoints::Load;
 use crate::flows::Activity;
 use crate::metrics::{Carrier, DataPlaneMetrics, Flow, PayloadCounters};
 
@@ -188,6 +191,36 @@ pub(super) async fn idle(activity: &Activity, more: Duration) -> End {
             return End::Idle;
         }
         time::sleep_until(end.into()).await;
+    }
+}
+
+/// Waits until an endpoint's socket may have something to read.
+pub(super) async fn readable(socket: &UdpSocket) -> Result<(), End> {
+    match socket.ready(Interest::READABLE | Interest::ERROR).await {
+        Ok(ready) if ready.is_error() => {
+            // Reading the error clears it; a second look finds none.
+            let error = socket.try_io(Interest::ERROR, || match socket.take_error()? {
+                Some(error) => Ok(error),
+                None => Err(io::ErrorKind::WouldBlock.into()),
+            });
+            if error.is_ok_and(|error| is_final(&error)) {
+                return Err(End::EndpointGone);
+            }
+        }
+        Ok(_) => {}
+        Err(_) => return Err(End::EndpointGone),
+    }
+    Ok(())
+}
+
+/// Remembers what a flow's end tells of its endpoint: only that it takes no packets is told.
+pub(super) fn judge(endpoint: &Load, end: End) {
+    let now = Instant::now();
+    match end {
+        End::EndpointGone => endpoint.failed(now),
+        End::Finished | End::Idle | End::Displaced | End::PeerReset | End::LinkLost => {
+            endpoint.answered(now, Duration::ZERO);
+        }
     }
 }
 

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio::time;
-use tombolo_link::{Connect, LinkStream, OpenError, Source};
+use tombolo_link::{Connect, LinkStream, OpenError, Refusal, Source};
 
 use super::DataPlane;
-use crate::affinity::Client;
+use super::attempts::selector;
+use super::dial::Endpoint;
+use crate::choice::Attempt;
+use crate::endpoints::InUse;
+use crate::limiter::{Limited, Permit};
 use crate::metrics::Direction;
 use crate::routes::NoRoute;
-use crate::service::Protocol;
 use crate::splice;
 
 /// Why a client's connection was not opened.
@@ -23,8 +26,21 @@ pub(super) enum NotOpened {
     /// What the last cluster that was asked answered.
     #[error("{cluster}: {error}")]
     Open { cluster: Arc<str>, error: OpenError },
+    /// No endpoint of this cluster took it.
+    #[error("here: {0}")]
+    Here(#[from] Refusal),
+    #[error(transparent)]
+    Limited(#[from] Limited),
     #[error("no answer in time")]
     Timeout,
+}
+
+/// How a connection, or a flow, goes on.
+pub(super) enum Way<E> {
+    /// Through a stream to another cluster.
+    Peer(Arc<str>, LinkStream),
+    /// Straight to an endpoint of this one.
+    Here(E, InUse),
 }
 
 // === impl NotOpened ===
@@ -34,6 +50,8 @@ impl NotOpened {
         match self {
             Self::NoRoute(error) => error.reason(),
             Self::Open { error, .. } => error.reason(),
+            Self::Here(refusal) => refusal.reason.as_str(),
+            Self::Limited(limited) => limited.reason(),
             Self::Timeout => "Timeout",
         }
     }
@@ -56,12 +74,15 @@ impl DataPlane {
             self.metrics.refuse(Direction::Outbound, "Overloaded");
             return;
         };
-        let opened = time::timeout(self.limits.open, self.open(Protocol::Tcp, port, address)).await;
+        let opened = time::timeout(self.limits.open, self.open::<TcpStream>(port, address)).await;
         match opened.unwrap_or(Err(NotOpened::Timeout)) {
-            Ok((cluster, stream)) => {
-                self.splice(Direction::Outbound, &cluster, client, stream)
-                    .await;
-            }
+            Ok((way, _permit)) => match way {
+                Way::Peer(cluster, stream) => {
+                    self.splice(Direction::Outbound, &cluster, client, stream)
+                        .await;
+                }
+                Way::Here(endpoint, _in_use) => self.splice_here(client, endpoint).await,
+            },
             Err(error) => {
                 self.metrics.refuse(Direction::Outbound, error.reason());
                 tracing::debug!(port, client = %address, %error, "refused");
@@ -70,24 +91,23 @@ impl DataPlane {
     }
 
     // The link itself goes on to another connection to the same cluster if one is lost or about to
-    // end; here another cluster is asked.
-    pub(super) async fn open(
+    // end; here another cluster, or other pods, are asked. No byte of the client has been read yet.
+    pub(super) async fn open<E: Endpoint>(
         &self,
-        protocol: Protocol,
         port: u16,
         address: SocketAddr,
-    ) -> Result<(Arc<str>, LinkStream), NotOpened> {
-        let (candidates, connect) = {
+    ) -> Result<(Way<E>, Option<Permit>), NotOpened> {
+        let (attempts, rules, mut connect) = {
             let routes = self.snapshots.routes.load();
-            let route = routes.get(protocol, port)?;
-            let status = self.links_status.borrow();
-            let client = Client::new(&self.own_cluster, address.ip());
-            let candidates = route.candidates(client, |cluster| {
-                status.get(cluster).is_some_and(|peer| peer.is_connected())
-            })?;
+            let route = routes.get(E::PROTOCOL, port)?;
+            // A single endpoint is where it is: there is nothing to choose.
+            let rules = match &route.endpoint {
+                Some(_) => Arc::default(),
+                None => Arc::clone(self.snapshots.rules.load().of(&route.import)),
+            };
             let connect = Connect {
                 service: route.import.clone(),
-                protocol: protocol.on_link().ok_or(NoRoute::UnknownPort)?,
+                protocol: E::PROTOCOL.on_link().ok_or(NoRoute::UnknownPort)?,
                 port: route.port,
                 endpoint: route.endpoint.as_deref().map(str::to_owned),
                 source: self.source(address),
@@ -95,21 +115,44 @@ impl DataPlane {
                 traceparent: String::new(),
                 selector: BTreeMap::new(),
                 zone: String::new(),
-                affinity: None,
+                affinity: rules.affinity,
             };
-            (candidates, connect)
+            let attempts = self.attempts(E::PROTOCOL, route, &rules, address)?;
+            (attempts, rules, connect)
         };
+        let permit = self.admit_to(&connect.service, &rules)?;
+        let limit = rules.connect_timeout.unwrap_or(self.limits.open);
         let mut last = NotOpened::NoRoute(NoRoute::NotLinked);
-        for cluster in candidates {
-            match self.links.open(&cluster, &connect).await {
-                Ok(stream) => return Ok((cluster, stream)),
+        for attempt in attempts {
+            connect.selector = selector(&rules, &attempt);
+            connect.zone = attempt.zone.to_string();
+            let opened = time::timeout(limit, self.attempt(&attempt, &connect)).await;
+            match opened.unwrap_or(Err(NotOpened::Timeout)) {
+                Ok(way) => return Ok((way, permit)),
                 Err(error) => {
-                    tracing::debug!(%cluster, %error, "not opened");
-                    last = NotOpened::Open { cluster, error };
+                    tracing::debug!(cluster = %attempt.cluster, %error, "not opened");
+                    last = error;
                 }
             }
         }
         Err(last)
+    }
+
+    async fn attempt<E: Endpoint>(
+        &self,
+        attempt: &Attempt,
+        connect: &Connect,
+    ) -> Result<Way<E>, NotOpened> {
+        if !attempt.own {
+            let opened = self.links.open(&attempt.cluster, connect).await;
+            let cluster = Arc::clone(&attempt.cluster);
+            return match opened {
+                Ok(stream) => Ok(Way::Peer(cluster, stream)),
+                Err(error) => Err(NotOpened::Open { cluster, error }),
+            };
+        }
+        let (endpoint, in_use) = self.dial(&self.own_cluster, connect).await?;
+        Ok(Way::Here(endpoint, in_use))
     }
 
     // A client that is no certain pod has an address all the same, and affinity goes by it.

@@ -3,10 +3,13 @@
 //! Packets of a flow that is being opened wait: UDP clients repeat themselves after a second or
 //! later, which is what a dropped first packet would cost each of them.
 
+mod here;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::coop;
 use tokio::time;
@@ -15,10 +18,10 @@ use tombolo_link::{Deliver, LinkFlow, LinkStream};
 
 use super::DataPlane;
 use super::flow::{self, End, Held, Outward};
+use super::near::Way;
 use crate::flows::{Activity, FlowKey};
 use crate::import_socket::{ImportSocket, Sender};
-use crate::metrics::{Carrier, Direction, Flow, PeerLabels};
-use crate::service::Protocol;
+use crate::metrics::{Carrier, DataPlaneMetrics, Direction, Flow, PeerLabels};
 
 /// Packets that are read between two looks at whether the port is still wanted.
 const BATCH: usize = 32;
@@ -34,7 +37,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 pub(super) struct NearFlow {
     key: FlowKey,
     activity: Arc<Activity>,
-    /// Set once the flow is open.
+    /// Set once the flow is open, unless its endpoint is one of this cluster.
     outward: OnceLock<Outward>,
     /// What waits for that, or for the flow's stream.
     held: mpsc::Sender<Held>,
@@ -45,6 +48,22 @@ pub(super) struct NearFlow {
 struct Client {
     socket: Arc<ImportSocket>,
     sender: Sender,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// Sends the replies to it.
+    fn deliver(self, activity: &Arc<Activity>, metrics: &DataPlaneMetrics) -> Deliver {
+        let (activity, metrics) = (Arc::clone(activity), metrics.clone());
+        Arc::new(move |payload| {
+            activity.handle_reply(Instant::now());
+            if let Err(error) = self.socket.send(&self.sender, payload) {
+                let reason = flow::drop_reason(&error);
+                metrics.flows.drop_payload(Flow::Received, reason);
+            }
+        })
+    }
 }
 
 // === impl DataPlane ===
@@ -157,7 +176,7 @@ impl DataPlane {
             port,
             client: address,
         } = flow.key;
-        let opening = self.open(Protocol::Udp, port, address);
+        let opening = self.open::<UdpSocket>(port, address);
         let opening = time::timeout(self.limits.open, opening);
         let opened = tokio::select! {
             opened = opening => opened,
@@ -166,9 +185,18 @@ impl DataPlane {
             }
         };
         match opened {
-            Ok(Ok((cluster, stream))) => {
-                self.run_open(flow, waiting, (&cluster, stream), client)
-                    .await;
+            Ok(Ok((way, _permit))) => {
+                let deliver = client.deliver(&flow.activity, &self.metrics);
+                match way {
+                    Way::Peer(cluster, stream) => {
+                        self.run_open(flow, waiting, (&cluster, stream), deliver)
+                            .await;
+                    }
+                    Way::Here(socket, in_use) => {
+                        self.run_here(flow, waiting, (socket, in_use), deliver)
+                            .await;
+                    }
+                }
             }
             Ok(Err(error)) => {
                 self.refuse_flow(address, &error, error.reason());
@@ -192,19 +220,9 @@ impl DataPlane {
         flow: &NearFlow,
         mut waiting: mpsc::Receiver<Held>,
         (cluster, stream): (&str, LinkStream),
-        client: Client,
+        deliver: Deliver,
     ) {
         let received = self.metrics.payloads_of(Flow::Received, cluster);
-        let deliver: Deliver = {
-            let (metrics, activity) = (self.metrics.clone(), Arc::clone(&flow.activity));
-            Arc::new(move |payload| {
-                activity.handle_reply(Instant::now());
-                if let Err(error) = client.socket.send(&client.sender, payload) {
-                    let reason = flow::drop_reason(&error);
-                    metrics.flows.drop_payload(Flow::Received, reason);
-                }
-            })
-        };
         let LinkFlow {
             sender,
             mut writer,

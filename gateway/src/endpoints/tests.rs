@@ -1,6 +1,8 @@
 use super::*;
 use crate::pods::PodRecord;
-use crate::testing::{client, export_of};
+use crate::testing::{client, export_of, pick_at};
+
+mod wishes;
 
 #[test]
 fn takes_ready_endpoints_in_turn() {
@@ -91,13 +93,13 @@ fn refuses_what_is_not_exported() {
     let endpoints = World::default().pods(["10.0.0.1"]).build();
     let web = ServiceName::new("demo", "web");
 
-    let service = endpoints.pick(&ServiceName::new("demo", "secret"), Protocol::Tcp, 80, None);
-    let port = endpoints.pick(&web, Protocol::Tcp, 8080, None);
-    let protocol = endpoints.pick(&web, Protocol::Udp, 80, None);
+    let service = pick_at(&endpoints, &ServiceName::new("demo", "secret"), 80, None);
+    let port = pick_at(&endpoints, &web, 8080, None);
+    let protocol = endpoints.headcounts_of(&web, Protocol::Udp, 80);
 
     assert_eq!(service, Err(NoEndpoint::NotExported));
     assert_eq!(port, Err(NoEndpoint::PortNotExported));
-    assert_eq!(protocol, Err(NoEndpoint::PortNotExported));
+    assert_eq!(protocol, None);
 }
 
 #[test]
@@ -281,7 +283,7 @@ fn an_endpoint_that_is_ready_for_one_port_is_not_missed_at_another() {
     let endpoints = world.build();
 
     let web = ServiceName::new("demo", "web");
-    let admin = endpoints.pick(&web, Protocol::Tcp, 81, None);
+    let admin = pick_at(&endpoints, &web, 81, None);
 
     assert_eq!(strings(&admin.unwrap()), ["10.0.0.2:9090"]);
     assert_eq!(strings(&pick(&endpoints).unwrap()), ["10.0.0.1:8080"]);
@@ -306,6 +308,7 @@ impl Default for World {
                 ports: vec![slice_port("http", Some(8080))],
                 ready: Vec::new(),
                 terminating: Vec::new(),
+                unready: Vec::new(),
             }],
             pods: Vec::new(),
             guard: Guard::default(),
@@ -327,11 +330,15 @@ impl World {
     }
 
     fn build_after(&self, previous: &Endpoints) -> Endpoints {
-        let pods = Arc::new(Pods::build(self.pods.iter().cloned().map(Arc::new)));
+        let pods = Pods::build(self.pods.iter().cloned().map(Arc::new));
+        self.build_of(pods, previous)
+    }
+
+    fn build_of(&self, pods: Pods, previous: &Endpoints) -> Endpoints {
         Endpoints::build(
             self.exports.iter().map(|export| (export, self.affinity)),
             &self.slices,
-            pods,
+            Arc::new(pods),
             self.guard.clone(),
             previous,
         )
@@ -339,12 +346,12 @@ impl World {
 }
 
 fn pick(endpoints: &Endpoints) -> Result<Vec<SocketAddr>, NoEndpoint> {
-    endpoints.pick(&ServiceName::new("demo", "web"), Protocol::Tcp, 80, None)
+    pick_at(endpoints, &ServiceName::new("demo", "web"), 80, None)
 }
 
 fn pick_for(endpoints: &Endpoints, number: u16) -> Vec<SocketAddr> {
     let web = ServiceName::new("demo", "web");
-    let picked = endpoints.pick(&web, Protocol::Tcp, 80, Some(client(number)));
+    let picked = pick_at(endpoints, &web, 80, Some(client(number)));
     picked.unwrap()
 }
 
@@ -379,6 +386,8 @@ fn pod(address: &str, change: impl FnOnce(&mut PodRecord)) -> PodRecord {
         node_addresses: vec![ip("192.0.2.1")],
         host_network: false,
         gateway: false,
+        node: String::new(),
+        labels: BTreeMap::new(),
     };
     change(&mut pod);
     pod

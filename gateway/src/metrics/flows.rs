@@ -24,7 +24,7 @@ pub struct PayloadLabels {
     pub flow: Flow,
     /// What carried them.
     pub carrier: Carrier,
-    /// ID of the other cluster.
+    /// ID of the other cluster; of this one where an endpoint here was chosen.
     pub cluster: String,
 }
 

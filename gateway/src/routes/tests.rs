@@ -1,70 +1,13 @@
-use proptest::collection::btree_set;
-use proptest::prelude::*;
-use tombolo_crds::mcs::ServicePort;
-
 use super::*;
-use crate::testing::{client, export_of};
-
-#[test]
-fn takes_linked_clusters_in_turn_and_the_others_as_retries() {
-    let routes = build(
-        &[web(10_000)],
-        &[export("east"), export("south"), export("north")],
-    );
-    let route = routes.get(Protocol::Tcp, 10_000).unwrap();
-
-    let rounds: Vec<_> = (0..4)
-        .map(|_| names(route.candidates(client(1), |c| c != "south")))
-        .collect();
-
-    assert_eq!(
-        rounds,
-        [
-            ["east", "north"],
-            ["north", "east"],
-            ["east", "north"],
-            ["north", "east"]
-        ]
-    );
-}
-
-#[test]
-fn a_change_of_exports_does_not_start_the_round_again() {
-    let first = build(&[web(10_000)], &[export("east"), export("north")]);
-    assert_eq!(
-        names(
-            first
-                .get(Protocol::Tcp, 10_000)
-                .unwrap()
-                .candidates(client(1), |_| true)
-        )[0],
-        "east"
-    );
-
-    let exports = [export("east"), export("north"), other_export()];
-    let second = Routes::build("west", &[web(10_000)], &exports, &first);
-
-    assert_eq!(
-        names(
-            second
-                .get(Protocol::Tcp, 10_000)
-                .unwrap()
-                .candidates(client(1), |_| true)
-        )[0],
-        "north"
-    );
-}
+use crate::testing::export_of;
 
 #[test]
 fn never_sends_to_its_own_cluster() {
     let routes = build(&[web(10_000)], &[export("west")]);
 
-    let candidates = routes
-        .get(Protocol::Tcp, 10_000)
-        .unwrap()
-        .candidates(client(1), |_| true);
+    let clusters = routes.get(Protocol::Tcp, 10_000).unwrap().clusters();
 
-    assert_eq!(candidates, Err(NoRoute::NoCluster));
+    assert!(clusters.is_empty(), "{clusters:?}");
 }
 
 #[test]
@@ -80,15 +23,7 @@ fn a_cluster_without_that_very_port_is_no_candidate() {
         &[export("east"), other_port, other_protocol, absurd_port],
     );
 
-    assert_eq!(
-        names(
-            routes
-                .get(Protocol::Tcp, 10_000)
-                .unwrap()
-                .candidates(client(1), |_| true)
-        ),
-        ["east"]
-    );
+    assert_eq!(names(routes.get(Protocol::Tcp, 10_000)), ["east"]);
 }
 
 #[test]
@@ -97,32 +32,7 @@ fn a_cluster_without_a_ready_endpoint_is_no_candidate() {
     unready.ready = false;
     let routes = build(&[web(10_000)], &[export("east"), unready]);
 
-    assert_eq!(
-        names(
-            routes
-                .get(Protocol::Tcp, 10_000)
-                .unwrap()
-                .candidates(client(1), |_| true)
-        ),
-        ["east"]
-    );
-}
-
-#[test]
-fn tells_an_unlinked_cluster_from_a_missing_one() {
-    let routes = build(&[web(10_000), db(10_001)], &[export("east")]);
-
-    let unlinked = routes
-        .get(Protocol::Tcp, 10_000)
-        .unwrap()
-        .candidates(client(1), |_| false);
-    let missing = routes
-        .get(Protocol::Tcp, 10_001)
-        .unwrap()
-        .candidates(client(1), |_| true);
-
-    assert_eq!(unlinked, Err(NoRoute::NotLinked));
-    assert_eq!(missing, Err(NoRoute::NoCluster));
+    assert_eq!(names(routes.get(Protocol::Tcp, 10_000)), ["east"]);
 }
 
 #[test]
@@ -156,12 +66,9 @@ fn one_number_for_tcp_and_udp_is_no_conflict() {
     let ports = [(Protocol::Tcp, 10_000), (Protocol::Udp, 10_000)];
     assert_eq!(routes.ports(), ports.into());
     assert!(routes.contested().is_empty());
-    let over = |protocol| {
-        let route = routes.get(protocol, 10_000).unwrap();
-        route.candidates(client(1), |_| true)
-    };
-    assert_eq!(names(over(Protocol::Udp)), ["east"]);
-    assert_eq!(over(Protocol::Tcp), Err(NoRoute::NoCluster));
+    assert_eq!(names(routes.get(Protocol::Udp, 10_000)), ["east"]);
+    let over_tcp = routes.get(Protocol::Tcp, 10_000).unwrap();
+    assert!(over_tcp.clusters().is_empty());
 }
 
 #[test]
@@ -178,107 +85,13 @@ fn sctp_is_not_carried_and_said_to_be_so() {
     );
 }
 
-#[test]
-fn with_session_affinity_a_client_stays_with_its_cluster() {
-    let routes = build(&[affine_web()], &clusters(["east", "north", "south"]));
-    let route = routes.get(Protocol::Tcp, 10_000).unwrap();
-
-    let orders: BTreeSet<_> = (0..4)
-        .map(|_| names(route.candidates(client(7), |_| true)))
-        .collect();
-
-    assert_eq!(orders.len(), 1);
-}
-
-#[test]
-fn with_session_affinity_a_lost_link_moves_the_clients_of_that_cluster_only() {
-    let routes = build(&[affine_web()], &clusters(["east", "north", "south"]));
-    let route = routes.get(Protocol::Tcp, 10_000).unwrap();
-
-    let mut of_east = 0;
-    for number in 0..300 {
-        let before = names(route.candidates(client(number), |_| true));
-        let after = names(route.candidates(client(number), |cluster| cluster != "east"));
-
-        let expected: Vec<_> = before.iter().filter(|c| *c != "east").cloned().collect();
-        assert_eq!(after, expected);
-        of_east += u32::from(before[0] == "east");
-    }
-
-    assert!((60..140).contains(&of_east), "{of_east} of 300");
-}
-
-#[test]
-fn with_session_affinity_both_ports_of_an_import_go_to_one_cluster() {
-    let mut two_ports = affine_web();
-    two_ports.ports.push(DerivedPort {
-        port: 81,
-        gateway_port: 10_001,
-        ..two_ports.ports[0]
-    });
-    let exports: Vec<_> = clusters(["east", "north", "south"])
-        .into_iter()
-        .map(|mut export| {
-            let second = ServicePort {
-                name: Some("admin".to_owned()),
-                port: 81,
-                ..export.ports[0].clone()
-            };
-            export.ports.push(second);
-            export
-        })
-        .collect();
-    let routes = build(&[two_ports], &exports);
-
-    for number in 0..20 {
-        let of = |port| {
-            names(
-                routes
-                    .get(Protocol::Tcp, port)
-                    .unwrap()
-                    .candidates(client(number), |_| true),
-            )
-        };
-
-        assert_eq!(of(10_000), of(10_001));
-    }
-}
-
-proptest! {
-    #[test]
-    fn each_linked_exporter_is_asked_once_and_goes_first_in_its_turn(
-        exporters in btree_set("[a-e]", 0..5),
-        linked in btree_set("[a-e]", 0..5),
-    ) {
-        let exports: Vec<_> = exporters.iter().map(|cluster| export(cluster)).collect();
-        let routes = build(&[web(10_000)], &exports);
-        let route = routes.get(Protocol::Tcp, 10_000).unwrap();
-        let expected: BTreeSet<_> = exporters.intersection(&linked).cloned().collect();
-
-        let mut first = BTreeSet::new();
-        for _ in 0..expected.len() {
-            let asked = names(route.candidates(client(1), |cluster| linked.contains(cluster)));
-            first.insert(asked[0].clone());
-            prop_assert_eq!(asked.len(), expected.len());
-            prop_assert_eq!(asked.into_iter().collect::<BTreeSet<_>>(), expected.clone());
-        }
-
-        prop_assert_eq!(&first, &expected);
-        let asked = route.candidates(client(1), |cluster| linked.contains(cluster));
-        prop_assert_eq!(asked.is_err(), expected.is_empty());
-    }
-}
-
 fn build(services: &[DerivedService], exports: &[ClusterExportSpec]) -> Routes {
-    Routes::build("west", services, exports, &Routes::default())
+    Routes::build("west", services, exports)
 }
 
-fn names(candidates: Result<Vec<Arc<str>>, NoRoute>) -> Vec<String> {
-    candidates
-        .unwrap()
-        .iter()
-        .map(|cluster| cluster.to_string())
-        .collect()
+fn names(route: Result<&Route, NoRoute>) -> Vec<String> {
+    let clusters = route.unwrap().clusters().iter();
+    clusters.map(|cluster| cluster.to_string()).collect()
 }
 
 fn web(gateway_port: u16) -> DerivedService {
@@ -293,17 +106,6 @@ fn web(gateway_port: u16) -> DerivedService {
             gateway_port,
         }],
     }
-}
-
-fn affine_web() -> DerivedService {
-    DerivedService {
-        affinity: true,
-        ..web(10_000)
-    }
-}
-
-fn clusters<const N: usize>(clusters: [&str; N]) -> Vec<ClusterExportSpec> {
-    clusters.into_iter().map(export).collect()
 }
 
 fn db(gateway_port: u16) -> DerivedService {
@@ -325,13 +127,6 @@ fn udp(port: u16, gateway_port: u16) -> DerivedPort {
         protocol: Protocol::Udp,
         port,
         gateway_port,
-    }
-}
-
-fn other_export() -> ClusterExportSpec {
-    ClusterExportSpec {
-        name: "other".to_owned(),
-        ..export("east")
     }
 }
 

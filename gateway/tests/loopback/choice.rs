@@ -1,6 +1,6 @@
 //! Where a connection goes, and where it must not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::backend::{fetch, named, nobody};
 use crate::site::{Cluster, NAMESPACE, PORT, Site, fresh_address, link};
 
 #[tokio::test]
-async fn a_client_reaches_every_pod_of_another_cluster_in_turn() {
+async fn a_client_reaches_every_pod_of_another_cluster() {
     let Pair {
         mut east, mut west, ..
     } = pair().await;
@@ -24,14 +24,12 @@ async fn a_client_reaches_every_pod_of_another_cluster_in_turn() {
     );
     let web = west.import("web", &["east"]);
 
-    let mut said = Vec::new();
-    for _ in 0..6 {
-        said.push(fetch(web).await.unwrap());
+    let mut said = BTreeSet::new();
+    for _ in 0..30 {
+        said.insert(fetch(web).await.unwrap());
     }
 
-    said[..3].sort_unstable();
-    said[3..].sort_unstable();
-    assert_eq!(said, ["a", "b", "c", "a", "b", "c"]);
+    assert_eq!(said, ["a", "b", "c"].map(str::to_owned).into());
 }
 
 #[tokio::test]
@@ -73,10 +71,10 @@ async fn another_cluster_is_asked_when_one_refuses() {
     at_south.export("web", &[named("south").await]);
     let web = at_west.import("web", &["east", "south"]);
 
-    for _ in 0..4 {
+    for _ in 0..20 {
         assert_eq!(fetch(web).await.unwrap(), "south");
     }
-    assert_eq!(at_east.refused(Direction::Inbound, "NoReadyEndpoint"), 2);
+    assert!(at_east.refused(Direction::Inbound, "NoReadyEndpoint") > 0);
 }
 
 #[tokio::test]

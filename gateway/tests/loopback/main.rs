@@ -16,5 +16,6 @@ mod families;
 mod flows;
 mod headless;
 mod identity;
+mod policy;
 mod site;
 mod udp_backend;

@@ -12,8 +12,9 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tombolo_catalog::{EndpointName, ServiceName};
-use tombolo_crds::ClusterExportSpec;
 use tombolo_crds::mcs::{ServiceImportType, ServicePort};
+use tombolo_crds::traffic_policy::TargetRef;
+use tombolo_crds::{ClusterExportSpec, TrafficPolicy, TrafficPolicySpec};
 use tombolo_gateway::data_plane::{DataPlane, Limits};
 use tombolo_gateway::endpoints::{Slice, SlicePort};
 use tombolo_gateway::listeners::Listeners;
@@ -215,6 +216,7 @@ impl Site {
             ready,
             terminating: Vec::new(),
             hostnames: BTreeMap::new(),
+            unready: Vec::new(),
         });
         let keyed = slices
             .enumerate()
@@ -234,6 +236,8 @@ impl Site {
             node_addresses: Vec::new(),
             host_network: false,
             gateway: false,
+            node: String::new(),
+            labels: BTreeMap::new(),
         };
         change(&mut pod);
         self.world
@@ -335,6 +339,49 @@ impl Site {
             .reconcile(&self.world.snapshots().routes.load().ports());
         assert!(self.listeners.unavailable().is_empty());
         SocketAddr::new(self.address, gateway_port)
+    }
+
+    /// A TrafficPolicy for `service`.
+    pub(crate) fn policy(&mut self, service: &str, change: impl FnOnce(&mut TrafficPolicySpec)) {
+        let mut spec = TrafficPolicySpec {
+            target_ref: Some(TargetRef {
+                group: "multicluster.x-k8s.io".to_owned(),
+                kind: "ServiceImport".to_owned(),
+                name: service.to_owned(),
+            }),
+            ..TrafficPolicySpec::default()
+        };
+        change(&mut spec);
+        let mut policy = TrafficPolicy::new(service, spec);
+        policy.metadata.namespace = Some(NAMESPACE.to_owned());
+        let mut policies = self.world.policies.lock();
+        policies.apply(&key(service), &Arc::new(policy));
+        drop(policies);
+        self.world.refresh();
+    }
+
+    /// Tells the peers how many endpoints there are.
+    pub(crate) fn tell_headcounts(&self) {
+        let endpoints = self.world.snapshots().endpoints.load();
+        self.links
+            .set_headcounts(Arc::clone(endpoints.headcounts()));
+    }
+
+    /// Waits until `cluster` has told how many endpoints of `service` are ready.
+    pub(crate) async fn hears(&self, cluster: &str, service: &str, ready: u32) {
+        let service = ServiceName::new(NAMESPACE, service);
+        let heard = async {
+            loop {
+                let told = self.links.headcounts(cluster, &service);
+                let told = told.map(|places| places.values().map(|count| count.ready).sum::<u32>());
+                if told == Some(ready) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), heard).await;
+        assert!(in_time.is_ok(), "{cluster} does not tell");
     }
 
     /// This cluster imports nothing any more.
