@@ -83,10 +83,30 @@ struct Group<'a> {
 /// What tells tiers apart: a number for each preference, the nearest least.
 type Distance = Vec<u64>;
 
-/// The clusters to ask, in order, until one has opened the connection. Empty if there is none with
-/// a ready endpoint that the policy lets have any traffic.
+/// The clusters to ask, in order, until one has opened the connection. Empty if there is none that
+/// the policy lets have any traffic.
+///
+/// A cluster that told of no ready endpoint is asked only if all did: what was told is always a
+/// little old, and only the cluster itself can say why it refuses.
 #[must_use]
 pub fn choose(rules: &TrafficRules, client: &Client, candidates: &[Candidate]) -> Vec<Attempt> {
+    let attempts = choose_by_headcount(rules, client, candidates);
+    if !attempts.is_empty() {
+        return attempts;
+    }
+    let untold = candidates.iter().map(|candidate| Candidate {
+        endpoints: None,
+        ..candidate.clone()
+    });
+    let untold: Vec<_> = untold.collect();
+    choose_by_headcount(rules, client, &untold)
+}
+
+fn choose_by_headcount(
+    rules: &TrafficRules,
+    client: &Client,
+    candidates: &[Candidate],
+) -> Vec<Attempt> {
     let tiers = tiers(rules, client, candidates);
     let mut ordered: Vec<_> = tiers.values().collect();
     if let Some(first) = first_tier(rules, client.draw, &ordered) {

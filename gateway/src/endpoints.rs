@@ -191,8 +191,13 @@ impl Endpoints {
                     let load = known.and_then(|target| target.loads.get(address));
                     (*address, load.cloned().unwrap_or_default())
                 });
+                let serving = match protocol {
+                    Protocol::Udp => serving(slices, protocol, name, number),
+                    Protocol::Tcp | Protocol::Sctp => BTreeSet::new(),
+                };
                 let target = Target {
                     loads: loads.collect(),
+                    serving,
                     unready: self::addresses(slices, protocol, name, number, |slice| {
                         &slice.unready
                     }),
@@ -256,6 +261,17 @@ impl Endpoints {
             return Err(NoEndpoint::EndpointRefused);
         }
         Ok(picked)
+    }
+
+    /// Whether packets of a UDP flow to `endpoint` may go on: it serves the port, if only until it
+    /// ends, and may be dialled.
+    #[must_use]
+    pub fn keeps_flow(&self, service: &ServiceName, port: u16, endpoint: SocketAddr) -> bool {
+        self.target(service, Protocol::Udp, port)
+            .is_ok_and(|target| target.serving.contains(&endpoint))
+            && self
+                .guard
+                .permits(&service.namespace, endpoint.ip(), &self.pods)
     }
 
     fn target(
@@ -379,6 +395,15 @@ fn taking_traffic(
         return addresses(slices, protocol, name, number, |slice| &slice.terminating);
     }
     ready
+}
+
+// kube-proxy's rule for the flows that it goes on to translate.
+fn serving(slices: &[&Slice], protocol: Protocol, name: &str, number: u16) -> BTreeSet<SocketAddr> {
+    let mut serving = addresses(slices, protocol, name, number, |slice| &slice.ready);
+    serving.extend(addresses(slices, protocol, name, number, |slice| {
+        &slice.terminating
+    }));
+    serving
 }
 
 // A named target port may differ from pod to pod, so each slice has its own number for the name.

@@ -32,6 +32,8 @@ pub struct Snapshots {
     pub routes: ArcSwap<Routes>,
     /// Far side, and the pods.
     pub endpoints: ArcSwap<Endpoints>,
+    /// Tells that `endpoints` was swapped.
+    pub endpoints_changed: watch::Sender<()>,
     /// What the TrafficPolicies say.
     pub rules: ArcSwap<Rulebook>,
     /// How many gateways this cluster has; 0 if that is not known.
@@ -238,6 +240,7 @@ impl World {
             &self.snapshots.endpoints.load(),
         );
         self.snapshots.endpoints.store(Arc::new(endpoints));
+        self.snapshots.endpoints_changed.send_replace(());
     }
 
     fn refresh_rules(&self) {

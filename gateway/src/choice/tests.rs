@@ -39,6 +39,25 @@ fn a_cluster_that_did_not_tell_counts_as_an_average_one() {
 }
 
 #[test]
+fn if_no_cluster_told_of_a_ready_endpoint_all_are_asked() {
+    let none = [cluster("east", &[("a", 0)]), cluster("north", &[])];
+    let one = [cluster("east", &[("a", 0)]), cluster("north", &[("a", 1)])];
+    let rules = TrafficRules::default();
+    let asked = |candidates: &[Candidate]| {
+        let attempts = choose(&rules, &client("a", 1), candidates);
+        let mut asked = clusters(&attempts)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        asked.sort();
+        asked
+    };
+
+    assert_eq!(asked(&none), ["east", "north"]);
+    assert_eq!(asked(&one), ["north"]);
+}
+
+#[test]
 fn local_endpoints_are_preferred_and_the_others_follow_as_retries() {
     let candidates = [cluster("east", &[("a", 50)]), own("west", &[("a", 1)])];
     let rules = prefer(&[Preference::Local]);
@@ -229,15 +248,21 @@ proptest! {
         for attempt in &attempts {
             prop_assert!(asked.insert((attempt.subset, &attempt.cluster, &attempt.zone)), "twice");
         }
-        for candidate in &candidates {
-            let weighed = rules.clusters.as_ref().is_none_or(|weights| {
+        let weighed = |candidate: &Candidate| {
+            rules.clusters.as_ref().is_none_or(|weights| {
                 weights.get(&*candidate.cluster).is_some_and(|weight| *weight > 0)
-            });
-            let ready = candidate.endpoints.as_ref().is_none_or(|places| {
+            })
+        };
+        let ready = |candidate: &Candidate| {
+            candidate.endpoints.as_ref().is_none_or(|places| {
                 places.values().any(|count| count.ready > 0)
-            });
+            })
+        };
+        let any = candidates.iter().any(|candidate| weighed(candidate) && ready(candidate));
+        for candidate in &candidates {
+            let expected = weighed(candidate) && (ready(candidate) || !any);
             let asked = attempts.iter().any(|attempt| attempt.cluster == candidate.cluster);
-            prop_assert_eq!(asked, weighed && ready, "{}", candidate.cluster);
+            prop_assert_eq!(asked, expected, "{}", candidate.cluster);
         }
     }
 
@@ -245,11 +270,13 @@ proptest! {
     fn no_cluster_with_a_share_starves(
         candidates in any_candidates(),
     ) {
+        let ready: u32 = candidates.iter().map(ready_of).sum();
+        prop_assume!(ready > 0);
+
         let shares = shares(&TrafficRules::default(), &candidates);
 
-        let ready: u32 = candidates.iter().map(ready_of).sum();
         for candidate in &candidates {
-            let expected = f64::from(ready_of(candidate)) / f64::from(ready.max(1));
+            let expected = f64::from(ready_of(candidate)) / f64::from(ready);
             let share = shares.get(&*candidate.cluster).copied().unwrap_or(0.0);
             prop_assert!((share - expected).abs() < TOLERANCE, "{share}, not {expected}");
         }
@@ -267,6 +294,8 @@ proptest! {
         let before_ready = ready_of(&after[changed]);
         after[changed] = cluster(&after[changed].cluster, &[("a", to)]);
         let name = Arc::clone(&after[changed].cluster);
+        let any_ready = |candidates: &[Candidate]| candidates.iter().any(|one| ready_of(one) > 0);
+        prop_assume!(any_ready(&candidates) && any_ready(&after));
 
         for draw in 0..200 {
             let [old, new] = [&candidates, &after].map(|candidates| {

@@ -138,6 +138,21 @@ impl DataPlane {
         }
     }
 
+    /// Waits until the endpoint of a UDP flow has left its service. Often nobody else says so: where
+    /// a pod was, packets go nowhere, and its address may be that of another service's pod next.
+    pub(super) async fn has_left(&self, connect: &Connect, socket: &UdpSocket) {
+        let Ok(endpoint) = socket.peer_addr() else {
+            return;
+        };
+        let mut changes = self.snapshots.endpoints_changed.subscribe();
+        let serves = || {
+            let endpoints = self.snapshots.endpoints.load();
+            endpoints.keeps_flow(&connect.service, connect.port, endpoint)
+        };
+        // The snapshots outlive this, so there is always a further change to wait for.
+        while serves() && changes.changed().await.is_ok() {}
+    }
+
     fn is_announced(&self, connect: &Connect) -> bool {
         let endpoints = self.snapshots.endpoints.load();
         endpoints.is_announced(&connect.service)

@@ -1,8 +1,8 @@
 //! For a UDP client of another cluster: a socket of its own to an endpoint.
 //!
 //! Nobody answers a UDP dial. So a flow is opened once an endpoint was picked, and over when the
-//! endpoint's host says that nobody listens there; the client's next packet begins another flow,
-//! which gets another endpoint if there is one.
+//! endpoint leaves the service, or its host says that nobody listens there; the client's next packet
+//! begins another flow, which gets another endpoint if there is one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ impl DataPlane {
             return self.refuse_flow_of(peer, connect, responder, refusal).await;
         };
         match self.dial(peer, connect).await {
-            Ok((socket, in_use)) => self.run_flow_of(peer, responder, socket, in_use).await,
+            Ok(dialled) => self.run_flow_of(peer, connect, responder, dialled).await,
             Err(refusal) => {
                 self.refuse_flow_of(peer, connect, responder, refusal).await;
             }
@@ -66,9 +66,9 @@ impl DataPlane {
     async fn run_flow_of(
         &self,
         peer: &str,
+        connect: &Connect,
         responder: Responder,
-        socket: UdpSocket,
-        in_use: InUse,
+        (socket, in_use): (UdpSocket, InUse),
     ) {
         let socket = Arc::new(socket);
         let activity = Activity::new(Instant::now());
@@ -126,6 +126,7 @@ impl DataPlane {
             end = flow::inward(&mut reader, &deliver, &received) => end,
             end = flow::idle(&activity, LATER) => end,
             () = gone.notified() => End::EndpointGone,
+            () = self.has_left(connect, &socket) => End::EndpointGone,
         };
         flow::judge(in_use.load(), end);
         writer.reset(end.code());

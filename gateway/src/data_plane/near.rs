@@ -43,6 +43,15 @@ pub(super) enum Way<E> {
     Here(E, InUse),
 }
 
+/// A connection, or a flow, that was opened for a client here.
+pub(super) struct Opened<E> {
+    pub(super) way: Way<E>,
+    /// What was asked for.
+    pub(super) connect: Connect,
+    /// To be held for as long as it is open.
+    pub(super) permit: Option<Permit>,
+}
+
 // === impl NotOpened ===
 
 impl NotOpened {
@@ -76,13 +85,16 @@ impl DataPlane {
         };
         let opened = time::timeout(self.limits.open, self.open::<TcpStream>(port, address)).await;
         match opened.unwrap_or(Err(NotOpened::Timeout)) {
-            Ok((way, _permit)) => match way {
-                Way::Peer(cluster, stream) => {
-                    self.splice(Direction::Outbound, &cluster, client, stream)
-                        .await;
+            Ok(Opened { way, permit, .. }) => {
+                let _permit = permit;
+                match way {
+                    Way::Peer(cluster, stream) => {
+                        self.splice(Direction::Outbound, &cluster, client, stream)
+                            .await;
+                    }
+                    Way::Here(endpoint, _in_use) => self.splice_here(client, endpoint).await,
                 }
-                Way::Here(endpoint, _in_use) => self.splice_here(client, endpoint).await,
-            },
+            }
             Err(error) => {
                 self.metrics.refuse(Direction::Outbound, error.reason());
                 tracing::debug!(port, client = %address, %error, "refused");
@@ -96,7 +108,7 @@ impl DataPlane {
         &self,
         port: u16,
         address: SocketAddr,
-    ) -> Result<(Way<E>, Option<Permit>), NotOpened> {
+    ) -> Result<Opened<E>, NotOpened> {
         let (attempts, rules, mut connect) = {
             let routes = self.snapshots.routes.load();
             let route = routes.get(E::PROTOCOL, port)?;
@@ -128,7 +140,13 @@ impl DataPlane {
             connect.zone = attempt.zone.to_string();
             let opened = time::timeout(limit, self.attempt(&attempt, &connect)).await;
             match opened.unwrap_or(Err(NotOpened::Timeout)) {
-                Ok(way) => return Ok((way, permit)),
+                Ok(way) => {
+                    return Ok(Opened {
+                        way,
+                        connect,
+                        permit,
+                    });
+                }
                 Err(error) => {
                     tracing::debug!(cluster = %attempt.cluster, %error, "not opened");
                     last = error;

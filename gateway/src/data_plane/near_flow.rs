@@ -18,7 +18,7 @@ use tombolo_link::{Deliver, LinkFlow, LinkStream};
 
 use super::DataPlane;
 use super::flow::{self, End, Held, Outward};
-use super::near::Way;
+use super::near::{Opened, Way};
 use crate::flows::{Activity, FlowKey};
 use crate::import_socket::{ImportSocket, Sender};
 use crate::metrics::{Carrier, DataPlaneMetrics, Direction, Flow, PeerLabels};
@@ -185,7 +185,12 @@ impl DataPlane {
             }
         };
         match opened {
-            Ok(Ok((way, _permit))) => {
+            Ok(Ok(Opened {
+                way,
+                connect,
+                permit,
+            })) => {
+                let _permit = permit;
                 let deliver = client.deliver(&flow.activity, &self.metrics);
                 match way {
                     Way::Peer(cluster, stream) => {
@@ -193,7 +198,7 @@ impl DataPlane {
                             .await;
                     }
                     Way::Here(socket, in_use) => {
-                        self.run_here(flow, waiting, (socket, in_use), deliver)
+                        self.run_here(flow, &connect, waiting, (socket, in_use), deliver)
                             .await;
                     }
                 }

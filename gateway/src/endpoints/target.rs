@@ -35,6 +35,9 @@ pub struct Picked {
 pub(super) struct Target {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) unready: BTreeSet<SocketAddr>,
+    /// Those that take traffic, or still do what they began before they end. Of UDP only: flows have
+    /// to be told when their endpoint has left.
+    pub(super) serving: BTreeSet<SocketAddr>,
     // They outlive the snapshot as the endpoints do.
     pub(super) loads: HashMap<SocketAddr, Arc<Load>>,
     pub(super) affinity: bool,

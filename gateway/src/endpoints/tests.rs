@@ -289,6 +289,42 @@ fn an_endpoint_that_is_ready_for_one_port_is_not_missed_at_another() {
     assert_eq!(strings(&pick(&endpoints).unwrap()), ["10.0.0.1:8080"]);
 }
 
+#[test]
+fn a_udp_flow_stays_while_its_endpoint_serves_and_is_a_pod_of_its_service() {
+    let mut world = World::default().pods(["10.0.0.1"]);
+    world.exports[0].ports[0].protocol = "UDP".to_owned();
+    for address in ["10.0.0.2", "10.0.0.3", "10.0.0.4"] {
+        world.pods.push(pod(address, |_| {}));
+    }
+    let slice = &mut world.slices[0];
+    slice.ports[0].protocol = Protocol::Udp;
+    slice.terminating = vec![ip("10.0.0.2")];
+    slice.unready = vec![ip("10.0.0.3")];
+    slice.ready.push(ip("10.0.0.5"));
+    let web = ServiceName::new("demo", "web");
+    let keeps = |endpoints: &Endpoints, port, endpoint: &str| {
+        endpoints.keeps_flow(&web, port, endpoint.parse().unwrap())
+    };
+
+    let endpoints = world.build();
+
+    assert!(keeps(&endpoints, 80, "10.0.0.1:8080"));
+    assert!(keeps(&endpoints, 80, "10.0.0.2:8080"));
+    for left in [
+        "10.0.0.3:8080",
+        "10.0.0.4:8080",
+        "10.0.0.5:8080",
+        "10.0.0.1:9090",
+    ] {
+        assert!(!keeps(&endpoints, 80, left), "{left}");
+    }
+    assert!(!keeps(&endpoints, 81, "10.0.0.1:8080"));
+    world.pods[0].namespace = "other".to_owned();
+    assert!(!keeps(&world.build(), 80, "10.0.0.1:8080"));
+    world.exports.clear();
+    assert!(!keeps(&world.build(), 80, "10.0.0.2:8080"));
+}
+
 struct World {
     exports: Vec<ClusterExportSpec>,
     affinity: bool,

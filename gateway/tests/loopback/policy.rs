@@ -215,11 +215,10 @@ async fn udp_flows_go_where_the_policy_says_too() {
         assert_eq!(asked(&client).await, "west");
     }
 
-    // A flow stays where it is; the next one goes where there is an endpoint.
     west.slices("dns", &[]);
-    assert_eq!(asked(&client).await, "west");
-    let other = udp_backend::client(dns).await;
-    assert_eq!(asked(&other).await, "east");
+    west.flows_closed(Direction::Outbound, "EndpointGone", 1)
+        .await;
+    assert_eq!(asked(&client).await, "east");
 }
 
 #[tokio::test]

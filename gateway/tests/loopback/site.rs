@@ -412,6 +412,24 @@ impl Site {
         assert!(in_time.is_ok(), "{:?}", self.metrics.closed);
     }
 
+    /// Waits until so many UDP flows have ended so.
+    pub(crate) async fn flows_closed(
+        &self,
+        direction: Direction,
+        reason: &'static str,
+        count: u64,
+    ) {
+        let labels = ReasonLabels { direction, reason };
+        let closed = &self.metrics.flows.closed;
+        let counted = async {
+            while closed.get_or_create(&labels).get() < count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), counted).await;
+        assert!(in_time.is_ok(), "{closed:?}");
+    }
+
     /// Waits until there is a link to `replicas` replicas of `cluster`.
     pub(crate) async fn linked(&self, cluster: &str, replicas: usize) {
         let mut status = self.links.status();

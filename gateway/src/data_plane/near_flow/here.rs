@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::coop;
-use tombolo_link::Deliver;
+use tombolo_link::{Connect, Deliver};
 
 use super::{BATCH, NearFlow};
 use crate::data_plane::DataPlane;
@@ -21,6 +21,7 @@ impl DataPlane {
     pub(super) async fn run_here(
         &self,
         flow: &NearFlow,
+        connect: &Connect,
         mut waiting: mpsc::Receiver<Held>,
         (socket, in_use): (UdpSocket, InUse),
         deliver: Deliver,
@@ -56,6 +57,7 @@ impl DataPlane {
             end = sending => end,
             end = answers => end,
             end = flow::idle(&flow.activity, Duration::ZERO) => end,
+            () = self.has_left(connect, &socket) => End::EndpointGone,
             () = flow.displaced.notified() => End::Displaced,
         };
         flow::judge(in_use.load(), end);
