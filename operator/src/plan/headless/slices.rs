@@ -18,8 +18,10 @@ use crate::plan::slices::gateways::{self, Served, Target};
 use crate::plan::slices::{Part, Slices, compare, endpoint_port, local, slice};
 use crate::plan::view::View;
 
-/// The endpoints of a cluster are spread over so many slices, each always in the same: a change of
-/// one writes an eighth, and no slice comes near the thousand that the API server allows.
+/// So many endpoints of a cluster are in one slice, as Kubernetes' own controllers have it.
+const MAX_IN_ONE: usize = 100;
+/// More are spread over so many slices, each always in the same: a change of one writes an eighth,
+/// and no slice comes near the thousand that the API server allows.
 const SHARDS: u32 = 8;
 
 /// The slices with the gateways, by the name of the Service.
@@ -176,7 +178,7 @@ fn of_cluster(
             && !behind[&*remote.object].is_empty()
             && there.contains(&Some(&remote.object))
     });
-    let mut endpoints: BTreeMap<(&'static str, u32), BTreeMap<&str, Endpoint>> = BTreeMap::new();
+    let mut families: BTreeMap<&'static str, BTreeMap<&str, Endpoint>> = BTreeMap::new();
     for remote in listed {
         let ready = remote.told == Told::Ready && is_linked;
         let addresses = remote.found.map(|found| found.addresses());
@@ -185,8 +187,8 @@ fn of_cluster(
                 continue;
             };
             let id = remote.name.id.as_str();
-            endpoints
-                .entry((family, shard(id)))
+            families
+                .entry(family)
                 .or_default()
                 .insert(id, endpoint(id, address, ready));
         }
@@ -198,14 +200,35 @@ fn of_cluster(
             endpoint_port(name(import, *place), import, *place, Some(number))
         })
         .collect();
-    let part = |((family, shard), endpoints): ((&str, u32), BTreeMap<&str, Endpoint>)| Part {
-        cluster: cluster.to_owned(),
-        suffix: format!("{}-{shard}", family.to_ascii_lowercase()),
-        address_type: family.to_owned(),
-        endpoints: endpoints.into_values().collect(),
-        ports: ports.clone(),
-    };
-    endpoints.into_iter().map(part).collect()
+    let mut parts = Vec::new();
+    for (family, endpoints) in families {
+        let suffix = family.to_ascii_lowercase();
+        let mut add = |suffix, endpoints: BTreeMap<&str, Endpoint>| {
+            parts.push(Part {
+                cluster: cluster.to_owned(),
+                suffix,
+                address_type: family.to_owned(),
+                endpoints: endpoints.into_values().collect(),
+                ports: ports.clone(),
+            });
+        };
+        if endpoints.len() <= MAX_IN_ONE {
+            add(suffix, endpoints);
+            continue;
+        }
+        for (shard, endpoints) in sharded(endpoints) {
+            add(format!("{suffix}-{shard}"), endpoints);
+        }
+    }
+    parts
+}
+
+fn sharded(endpoints: BTreeMap<&str, Endpoint>) -> BTreeMap<u32, BTreeMap<&str, Endpoint>> {
+    let mut shards: BTreeMap<u32, BTreeMap<&str, Endpoint>> = BTreeMap::new();
+    for (id, endpoint) in endpoints {
+        shards.entry(shard(id)).or_default().insert(id, endpoint);
+    }
+    shards
 }
 
 fn endpoint(id: &str, address: String, ready: bool) -> Endpoint {
