@@ -78,7 +78,7 @@ diagnose() {
 
 require_go
 require_rust
-require_packages build-essential cmake git jq shellcheck
+require_packages build-essential cmake git jq knot-dnsutils shellcheck
 # The chart's tests and the operator's run with these; the first call on a machine builds them.
 step 'programs from Go modules' demo-clusters/binaries/build.sh helm kubectl kube-apiserver etcd
 PATH=$(dirname "$(program_path helm)"):$(dirname "$(program_path kubectl)"):$PATH
@@ -90,6 +90,7 @@ step 'documentation' document || true
 step 'scripts' check_scripts || true
 step 'chart' check_chart || true
 step 'unit and integration tests' cargo test --locked --workspace --no-fail-fast || true
+step 'real clients of the resolver' cargo test --locked --package tombolo-dns --test resolver -- --ignored || true
 
 if ! $quick; then
   was_up=$([[ -n $(find "$state/clusters" -mindepth 2 -name made 2>/dev/null) ]] && echo true || echo false)

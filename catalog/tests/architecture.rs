@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate and which others of the workspace it may use. Arrows only point up.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("tombolo-crds", &[]),
     ("tombolo-catalog", &["tombolo-crds"]),
     ("tombolo-link-wire", &["tombolo-crds", "tombolo-catalog"]),
@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
         &["tombolo-crds", "tombolo-catalog", "tombolo-link-wire"],
     ),
     ("tombolo-dns-zone", &["tombolo-crds", "tombolo-catalog"]),
+    ("tombolo-dns-corefile", &[]),
     ("tombolo-runtime", &[]),
     (
         "tombolo-operator",
@@ -45,6 +46,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
             "tombolo-crds",
             "tombolo-catalog",
             "tombolo-dns-zone",
+            "tombolo-dns-corefile",
             "tombolo-runtime",
         ],
     ),
@@ -62,11 +64,12 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// Crates without I/O, clock or tasks.
-const PURE: [&str; 4] = [
+const PURE: [&str; 5] = [
     "tombolo-crds",
     "tombolo-catalog",
     "tombolo-link-wire",
     "tombolo-dns-zone",
+    "tombolo-dns-corefile",
 ];
 
 /// What a pure crate cannot reach, at any depth.

@@ -214,3 +214,86 @@ async fn values_reach_the_programs() -> Result<()> {
     assert_eq!(dns["spec"]["clusterIP"], "10.96.0.53");
     Ok(())
 }
+
+#[tokio::test]
+#[ignore = "needs helm: run ./test.sh"]
+async fn the_resolver_of_a_node_is_off_until_it_is_asked_for() -> Result<()> {
+    let without = objects(&["clusterID=east"]).await?;
+    assert!(of_kind(&without, "DaemonSet").is_empty());
+
+    let settings = [
+        "clusterID=east",
+        "dns.nodeLocal.enabled=true",
+        "dns.nodeLocal.clusterDNS=10.96.0.10",
+    ];
+    let all = objects(&settings).await?;
+    let daemons = of_kind(&all, "DaemonSet");
+    let [daemon] = daemons.as_slice() else {
+        anyhow::bail!("{} DaemonSets", daemons.len());
+    };
+    assert_eq!(
+        daemon["spec"]["updateStrategy"]["rollingUpdate"],
+        serde_json::json!({"maxUnavailable": 0, "maxSurge": 1})
+    );
+    let pod = &daemon["spec"]["template"]["spec"];
+    assert_eq!(pod["hostNetwork"], true);
+    let container = &pod["containers"][0];
+    // A port that is declared is taken while the old pod has it.
+    assert!(container["ports"].is_null());
+    assert_eq!(
+        container["securityContext"]["capabilities"],
+        serde_json::json!({"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]})
+    );
+    let config_maps = of_kind(&all, "ConfigMap");
+    let corefile = config_maps
+        .iter()
+        .find_map(|object| object["data"]["Corefile"].as_str())
+        .context("no Corefile")?;
+    assert!(corefile.contains("clusterset.local:53 {\n    errors\n    bind 169.254.25.10\n"));
+    assert!(corefile.contains("forward . 10.96.0.10 {\n        force_tcp\n"));
+
+    let unknown = template(&settings[..2]).await?;
+    assert!(unknown.stderr.contains("dns.nodeLocal.clusterDNS"));
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs helm: run ./test.sh"]
+async fn the_forward_goes_into_each_config_map_that_is_named() -> Result<()> {
+    let all = objects(&[
+        "clusterID=east",
+        "coredns.forward.nodeLocalConfigMap=node-local-dns",
+    ])
+    .await?;
+    let jobs = of_kind(&all, "Job");
+    let arguments = |name: &str| {
+        let job = jobs.iter().find(|job| job["metadata"]["name"] == name);
+        job.map(|job| job["spec"]["template"]["spec"]["containers"][0]["args"].clone())
+    };
+    let both = "kube-system/coredns,kube-system/node-local-dns";
+    assert_eq!(
+        arguments("tombolo-corefile-install"),
+        Some(serde_json::json!([
+            "corefile",
+            "install",
+            "--config-map",
+            both,
+            "--key",
+            "Corefile",
+            "--service",
+            "tombolo-dns"
+        ]))
+    );
+    assert_eq!(
+        arguments("tombolo-corefile-remove"),
+        Some(serde_json::json!([
+            "corefile",
+            "remove",
+            "--config-map",
+            both,
+            "--key",
+            "Corefile"
+        ]))
+    );
+    Ok(())
+}

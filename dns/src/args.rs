@@ -1,12 +1,16 @@
 //! The command line.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use parking_lot::Mutex;
+use tokio::time::{sleep, timeout};
 use tombolo_dns_zone::Zone;
+use tombolo_runtime::readiness::Gate;
 use tombolo_runtime::{Runtime, RuntimeArgs};
 
 use crate::handler::Handler;
@@ -14,10 +18,14 @@ use crate::index::ZoneIndex;
 use crate::listeners::Listeners;
 use crate::metrics::DnsMetrics;
 use crate::publisher::Publisher;
+use crate::servers::{Loaded, Servers, multicluster};
 use crate::{follow, forward};
 
 /// hickory logs each question at info, and at warn each that comes from an impossible address.
 const QUIET: &str = "hickory_server=error,hickory_net=error,hickory_proto=error";
+
+/// As CoreDNS waits for its own watches before it listens.
+const STARTUP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers the names of the clusterset
 #[derive(Clone, Debug, Parser)]
@@ -41,6 +49,16 @@ struct ServeArgs {
     /// Where questions are answered, UDP and TCP [default: port 1053 of all addresses]
     #[arg(long, env = "TOMBOLO_LISTEN")]
     listen: Option<SocketAddr>,
+
+    /// A Corefile, as CoreDNS has it, that says what is answered where, in the place of --listen,
+    /// --zone, --ttl and --negative-ttl
+    #[arg(
+        long,
+        alias = "conf",
+        env = "TOMBOLO_COREFILE",
+        conflicts_with = "listen"
+    )]
+    corefile: Option<PathBuf>,
 
     /// The zone
     #[arg(long, env = "TOMBOLO_ZONE", default_value = "clusterset.local")]
@@ -89,34 +107,82 @@ impl ServeArgs {
     async fn run(self) -> anyhow::Result<()> {
         let Self {
             listen,
+            corefile,
             zone,
             ttl,
             negative_ttl,
             nameserver_addresses,
             mut runtime,
         } = self;
-        let zone =
-            Zone::new(&zone, ttl, negative_ttl)?.with_nameserver_addresses(nameserver_addresses);
+        let loaded = corefile.as_deref().map(Loaded::read).transpose()?;
+        let told = loaded
+            .as_ref()
+            .and_then(|loaded| multicluster(&loaded.config));
+        let follows_zone = loaded.is_none() || told.is_some();
+        let (zone, nameservers) = match told {
+            None => (Zone::new(&zone, ttl, negative_ttl)?, nameserver_addresses),
+            Some(told) => (
+                Zone::new(
+                    &told.zone.to_ascii(),
+                    told.ttl.unwrap_or(ttl),
+                    told.negative_ttl.unwrap_or(negative_ttl),
+                )?,
+                if told.nameservers.is_empty() {
+                    nameserver_addresses
+                } else {
+                    told.nameservers.clone()
+                },
+            ),
+        };
+        let zone = zone.with_nameserver_addresses(nameservers);
+        if let Some(loaded) = &loaded {
+            loaded.adjust(&mut runtime);
+        }
         runtime.log_filter = format!("{QUIET},{}", runtime.log_filter);
         let runtime = Runtime::build("dns", runtime).await?;
         let metrics = runtime.register(DnsMetrics::register);
-
-        let listeners = Listeners::bind(listen)?;
-        tracing::info!(address = %listeners.address(), zone = %zone.origin(), "listening");
         let index = Arc::new(Mutex::new(ZoneIndex::default()));
+        let origin = zone.origin().clone();
         let gate = runtime.readiness.gate("zone");
-        let publisher = Publisher::new(zone, Arc::clone(&index), gate, metrics.clone());
-        let handler = Handler::new(publisher.published(), metrics);
-        drop(follow::slices(&runtime.watches, Arc::clone(&index)));
-        let imports = follow::imports(runtime.watches.clone(), index);
-        runtime
-            .tasks
-            .spawn_critical_service("imports", async { imports.await.map(drop) });
-        drop(runtime.tasks.spawn_service("publisher", publisher.run()));
+        let publisher = Publisher::new(zone, Arc::clone(&index), gate.clone(), metrics.clone());
+        let published = publisher.published();
+
+        if follows_zone {
+            drop(follow::slices(&runtime.watches, Arc::clone(&index)));
+            let imports = follow::imports(runtime.watches.clone(), index);
+            runtime
+                .tasks
+                .spawn_critical_service("imports", async { imports.await.map(drop) });
+            drop(runtime.tasks.spawn_service("publisher", publisher.run()));
+        } else {
+            gate.open();
+        }
         // Work that never ends: a drain lets it answer until the grace period is over.
-        runtime
-            .tasks
-            .spawn_critical("server", listeners.serve(handler));
+        if let (Some(path), Some(loaded)) = (corefile, loaded) {
+            // On a node it listens beside the one that it replaces, and takes half of the questions.
+            let known = timeout(STARTUP_PATIENCE, until_open(&gate)).await;
+            if known.is_err() {
+                tracing::warn!("the clusterset's names are not known yet, all others are answered");
+            }
+            let readiness = runtime.readiness.clone();
+            let servers = Servers::start(path, loaded, published, readiness, metrics)?;
+            tracing::info!(addresses = ?servers.addresses(), zone = %origin, "listening");
+            runtime.tasks.spawn_critical("server", servers.run());
+        } else {
+            let listeners = Listeners::bind(listen)?;
+            tracing::info!(address = %listeners.address(), zone = %origin, "listening");
+            let handler = Handler::new(published, metrics);
+            runtime
+                .tasks
+                .spawn_critical("server", listeners.serve(handler));
+        }
         runtime.run().await.context("stopped early")
+    }
+}
+
+/// A gate cannot be waited for, and this one opens once in a program's life.
+async fn until_open(gate: &Gate) {
+    while !gate.is_open() {
+        sleep(Duration::from_millis(5)).await;
     }
 }

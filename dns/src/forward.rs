@@ -8,10 +8,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
+use tombolo_dns_corefile::edit as corefile;
 use tombolo_dns_zone::{InvalidZone, Zone};
 use tombolo_runtime::{RuntimeArgs, client, log};
-
-use crate::corefile;
 
 const COREFILE: &str = "Corefile";
 /// Others may write the ConfigMap at the same time, but hardly all the time.
@@ -43,15 +42,21 @@ enum Action {
 
 #[derive(Clone, Debug, clap::Args)]
 struct Target {
-    /// The ConfigMap, as namespace/name
+    /// The ConfigMaps, as namespace/name: CoreDNS's, and that of NodeLocal DNSCache if there is one
     #[arg(
-        long,
+        long = "config-map",
         alias = "configmap",
         env = "TOMBOLO_COREDNS_CONFIG_MAP",
         default_value = "kube-system/coredns",
+        value_delimiter = ',',
         value_parser = object_name
     )]
-    config_map: ObjectName,
+    config_maps: Vec<ObjectName>,
+
+    /// The key in them; any but Corefile is Tombolo's own, for `coredns-custom`, which only adds to
+    /// a Corefile that a cloud manages
+    #[arg(long, env = "TOMBOLO_COREDNS_KEY", default_value = COREFILE)]
+    key: String,
 
     /// The zone
     #[arg(long, env = "TOMBOLO_ZONE", default_value = "clusterset.local", value_parser = zone_name)]
@@ -105,19 +110,15 @@ impl Args {
                     zone: &target.zone,
                     server,
                 };
-                apply(&client, &target.config_map, &edit).await?;
+                target.apply(&client, &edit).await
             }
             Action::Remove { target } => {
                 let client = target.connect().await?;
-                apply(
-                    &client,
-                    &target.config_map,
-                    &Edit::Remove { zone: &target.zone },
-                )
-                .await?;
+                target
+                    .apply(&client, &Edit::Remove { zone: &target.zone })
+                    .await
             }
         }
-        Ok(())
     }
 }
 
@@ -127,6 +128,13 @@ impl Target {
     async fn connect(&self) -> anyhow::Result<Client> {
         log::init(&self.runtime.log_filter, self.runtime.log_format)?;
         Ok(client::connect().await?)
+    }
+
+    async fn apply(&self, client: &Client, edit: &Edit<'_>) -> anyhow::Result<()> {
+        for config_map in &self.config_maps {
+            apply(client, config_map, &self.key, edit).await?;
+        }
+        Ok(())
     }
 }
 
@@ -171,38 +179,44 @@ impl Edit<'_> {
 pub(crate) async fn apply(
     client: &Client,
     config_map: &ObjectName,
+    key: &str,
     edit: &Edit<'_>,
 ) -> anyhow::Result<Outcome> {
+    let is_own = key != COREFILE;
     let ObjectName { namespace, name } = config_map;
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     for _ in 0..ATTEMPTS {
         let found = config_maps.get_opt(name).await;
         let found = found.with_context(|| format!("ConfigMap {namespace}/{name}"))?;
         let resource_version = found.as_ref().and_then(ResourceExt::resource_version);
-        let corefile = found.and_then(|found| found.data?.remove(COREFILE));
+        let is_there = found.is_some();
+        let corefile = found.and_then(|found| found.data?.remove(key));
+        // A key of our own begins empty.
+        let corefile = corefile.or_else(|| (is_own && is_there).then(String::new));
         let Some(corefile) = corefile else {
             if let Edit::Remove { .. } = edit {
                 tracing::info!(namespace, name, "no Corefile here, nothing to take out");
                 return Ok(Outcome::Unchanged);
             }
-            bail!("ConfigMap {namespace}/{name} has no Corefile: forward the zone by hand");
+            bail!("ConfigMap {namespace}/{name} has no {key}: forward the zone by hand");
         };
         let edited = edit.of(&corefile)?;
         if edited == corefile {
             tracing::info!(namespace, name, "the Corefile is as it should be");
             return Ok(Outcome::Unchanged);
         }
+        let value = (!is_own || !edited.is_empty()).then_some(&edited);
         let patch = Patch::Merge(json!({
             "metadata": {"resourceVersion": resource_version},
-            "data": {COREFILE: edited},
+            "data": {key: value},
         }));
         match config_maps
             .patch(name, &PatchParams::default(), &patch)
             .await
         {
             Ok(_) => {
-                tracing::info!(namespace, name, "Corefile changed");
-                if !corefile::reloads(&edited) {
+                tracing::info!(namespace, name, key, "Corefile changed");
+                if !is_own && !corefile::reloads(&edited) {
                     tracing::warn!("CoreDNS does not reload its Corefile: restart it");
                 }
                 return Ok(Outcome::Changed);

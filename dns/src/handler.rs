@@ -115,11 +115,14 @@ impl RequestHandler for Handler {
     }
 }
 
-// hickory's enum has protocols that need its features; none is compiled in.
+// hickory's enum has protocols that need its features; these are all that are compiled in.
 #[allow(clippy::wildcard_enum_match_arm)]
-fn transport(protocol: Protocol) -> Transport {
+pub(crate) fn transport(protocol: Protocol) -> Transport {
     match protocol {
         Protocol::Udp => Transport::Udp,
+        Protocol::Tls => Transport::Tls,
+        Protocol::Quic => Transport::Quic,
+        Protocol::Https => Transport::Https,
         _ => Transport::Tcp,
     }
 }

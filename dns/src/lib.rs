@@ -10,17 +10,26 @@
 //!                                         RequestHandler
 //! ```
 //!
+//! With a Corefile ([`tombolo_dns_corefile`]) there is a listener for each place that it names, and a
+//! chain of plugins for each server block; the zone is one of them:
+//!
+//! ```text
+//! client ──► Listeners ──► ChainHandler ──► Routes ──► Chain ─► cache, …, zone, forward
+//!                                                        └─► zone, from octets to octets
+//! ```
+//!
 //! Invariants:
 //! - The program is ready when the snapshot is complete, from the API server or from the state
-//!   files; until then it listens, and answers SERVFAIL.
+//!   files; until then it listens, and answers SERVFAIL. With a Corefile it waits for that before it
+//!   listens, for some seconds at most.
 //! - A question takes no lock and waits for nothing: what it needs is in the snapshot.
 //! - While it drains it is not ready, but it answers until the grace period is over: clients and
 //!   CoreDNS learn only after a while that it goes.
 //!
-//! [`corefile`] edits the Corefile of the cluster's CoreDNS, which forwards the zone here.
+//! `tombolo-dns corefile` edits the Corefile of the cluster's CoreDNS, which forwards the zone here.
 
 mod args;
-pub mod corefile;
+mod chain;
 mod follow;
 mod forward;
 mod handler;
@@ -29,6 +38,7 @@ mod listeners;
 mod metrics;
 mod publisher;
 mod reply;
+mod servers;
 mod state;
 mod udp;
 

@@ -1,7 +1,7 @@
 //! The sockets that are answered on.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,9 @@ const TCP_BACKLOG: i32 = 1_024;
 const UDP_RECEIVE_BUFFER_OCTETS: usize = 1 << 20;
 /// With port 0 the kernel chooses one that is free for UDP; for TCP it may be taken.
 const PORT_CHOICES: usize = 16;
+
+/// How a TCP socket is opened.
+type Tcp = fn(SocketAddr) -> io::Result<TcpListener>;
 
 /// Bound sockets of one address: UDP, one for each processor, and TCP.
 #[derive(Debug)]
@@ -50,12 +53,17 @@ impl Listeners {
     /// # Errors
     /// If the address is not this machine's, or taken.
     pub fn bind(address: Option<SocketAddr>) -> Result<Self, BindError> {
-        if let Some(address) = address {
-            return Self::bind_to(address);
+        let alone = |address| Self::bind_to(address, tcp);
+        match address {
+            Some(address) => alone(address),
+            None => every_family((Ipv6Addr::UNSPECIFIED, DNS_PORT).into(), alone),
         }
-        Self::bind_to((Ipv6Addr::UNSPECIFIED, DNS_PORT).into())
-            // A node may have IPv6 disabled.
-            .or_else(|_| Self::bind_to((Ipv4Addr::UNSPECIFIED, DNS_PORT).into()))
+    }
+
+    /// Listens on `address`, beside another program that does so: on a node the next version begins
+    /// before this one ends.
+    pub(crate) fn bind_beside(address: SocketAddr) -> Result<Self, BindError> {
+        every_family(address, |address| Self::bind_to(address, tcp_beside))
     }
 
     /// Where they listen, with the port that was chosen.
@@ -80,19 +88,19 @@ impl Listeners {
         }
     }
 
-    fn bind_to(address: SocketAddr) -> Result<Self, BindError> {
+    fn bind_to(address: SocketAddr, tcp: Tcp) -> Result<Self, BindError> {
         let choices = if address.port() == 0 { PORT_CHOICES } else { 1 };
-        let mut outcome = Self::open(address);
+        let mut outcome = Self::open(address, tcp);
         for _ in 1..choices {
             if outcome.is_ok() {
                 break;
             }
-            outcome = Self::open(address);
+            outcome = Self::open(address, tcp);
         }
         outcome.map_err(|source| BindError { address, source })
     }
 
-    fn open(address: SocketAddr) -> io::Result<Self> {
+    fn open(address: SocketAddr, tcp: Tcp) -> io::Result<Self> {
         let first = udp(address)?;
         let address = first.local_addr()?;
         let tcp = tcp(address)?;
@@ -116,8 +124,21 @@ impl BindError {
     }
 }
 
+/// `open` with `address`. A node may have IPv6 disabled: then every address is every one of IPv4.
+pub(crate) fn every_family<T, E>(
+    address: SocketAddr,
+    open: impl Fn(SocketAddr) -> Result<T, E>,
+) -> Result<T, E> {
+    match address.ip() {
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            open(address).or_else(|_| open((Ipv4Addr::UNSPECIFIED, address.port()).into()))
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => open(address),
+    }
+}
+
 /// One of several sockets among which the kernel spreads the clients: each has its own task.
-fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
+pub(crate) fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
     socket.set_reuse_port(true)?;
     if let Err(error) = socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER_OCTETS) {
@@ -128,7 +149,17 @@ fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    listener(address, socket(address, Type::STREAM, Protocol::TCP)?)
+}
+
+/// As [`tcp`], though another program may listen there.
+pub(crate) fn tcp_beside(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_port(true)?;
+    listener(address, socket)
+}
+
+fn listener(address: SocketAddr, socket: Socket) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(TCP_BACKLOG)?;

@@ -35,10 +35,13 @@ struct RequestLabels {
 pub(crate) enum Transport {
     Udp,
     Tcp,
+    Tls,
+    Quic,
+    Https,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct QuestionType(&'static str);
+pub(crate) struct QuestionType(&'static str);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Rcode(&'static str);
@@ -98,12 +101,26 @@ impl DnsMetrics {
     }
 }
 
+// === impl Transport ===
+
+impl Transport {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Quic => "quic",
+            Self::Https => "https",
+        }
+    }
+}
+
 // === impl QuestionType ===
 
 impl QuestionType {
     // hickory's enum grows with the registry of types; all that nobody asks us for are one label.
     #[allow(clippy::wildcard_enum_match_arm)]
-    fn of(record_type: Option<RecordType>) -> Self {
+    pub(crate) fn of(record_type: Option<RecordType>) -> Self {
         Self(match record_type {
             Some(RecordType::A) => "A",
             Some(RecordType::AAAA) => "AAAA",
@@ -140,11 +157,7 @@ impl Rcode {
 
 impl EncodeLabelValue for Transport {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let text = match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        };
-        EncodeLabelValue::encode(&text, encoder)
+        EncodeLabelValue::encode(&self.as_str(), encoder)
     }
 }
 

@@ -11,6 +11,7 @@ use tombolo_dns_zone::wire::{
 };
 use tombolo_dns_zone::{Question, Snapshot};
 
+use crate::chain::Response;
 use crate::metrics::Transport;
 
 const HEADER_OCTETS: usize = 12;
@@ -65,6 +66,43 @@ impl Reply {
         reply
     }
 
+    /// `response` as the answer to `request`, cut in the same way.
+    pub(crate) fn with(request: &MessageRequest, response: Response, transport: Transport) -> Self {
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.response_code = response.code;
+        metadata.authoritative = response.authoritative;
+        metadata.recursion_available = response.recursion_available;
+        metadata.authentic_data = response.authentic_data;
+        let mut reply = Self {
+            metadata,
+            edns: request.edns.as_ref().map(edns_for),
+            answers: response.answers,
+            authorities: response.authorities,
+            additionals: response.additionals,
+        };
+        reply.fit(request.queries.as_bytes(), transport);
+        reply.metadata.truncation |= response.truncated;
+        reply
+    }
+
+    /// Of the whole message, with these questions.
+    pub(crate) fn octets(&self, questions: &[u8]) -> usize {
+        let mut message = Vec::new();
+        let mut encoder = BinEncoder::new(&mut message);
+        let sections = self
+            .answers
+            .iter()
+            .chain(&self.authorities)
+            .chain(&self.additionals);
+        let written = encoder
+            .emit_vec(&[0; HEADER_OCTETS])
+            .and_then(|()| encoder.emit_vec(questions))
+            .and_then(|()| encoder.emit_all(sections));
+        let opt = if self.edns.is_some() { OPT_OCTETS } else { 0 };
+        // What cannot be written is not sent either.
+        written.map_or(0, |_| message.len() + usize::from(opt))
+    }
+
     fn fill(
         &mut self,
         request: &MessageRequest,
@@ -110,7 +148,7 @@ impl Reply {
         let limit = match (transport, &self.edns) {
             (Transport::Udp, Some(edns)) => edns.max_payload(),
             (Transport::Udp, None) => MIN_UDP_PAYLOAD,
-            (Transport::Tcp, _) => u16::MAX,
+            (Transport::Tcp | Transport::Tls | Transport::Quic | Transport::Https, _) => u16::MAX,
         };
         let limit = limit - if self.edns.is_some() { OPT_OCTETS } else { 0 };
         let limit = limit

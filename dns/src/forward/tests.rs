@@ -62,7 +62,14 @@ impl Cluster {
         let version = &config_map["metadata"]["resourceVersion"];
         assert_eq!(patch["metadata"], json!({"resourceVersion": version}));
         assert_eq!(patch["data"].as_object().unwrap().len(), 1, "{patch}");
-        config_map["data"][COREFILE] = patch["data"][COREFILE].clone();
+        let data = config_map["data"].as_object_mut().unwrap();
+        for (key, value) in patch["data"].as_object().unwrap() {
+            if value.is_null() {
+                data.remove(key);
+            } else {
+                data.insert(key.clone(), value.clone());
+            }
+        }
         self.writes += 1;
         (StatusCode::OK, config_map.clone())
     }
@@ -100,7 +107,9 @@ async fn the_corefile_is_edited_once_and_restored() {
 
     for expected in [Outcome::Changed, Outcome::Unchanged] {
         assert_eq!(
-            apply(&client, &coredns(), &install()).await.unwrap(),
+            apply(&client, &coredns(), COREFILE, &install())
+                .await
+                .unwrap(),
             expected
         );
     }
@@ -114,7 +123,9 @@ async fn the_corefile_is_edited_once_and_restored() {
 
     for expected in [Outcome::Changed, Outcome::Unchanged] {
         assert_eq!(
-            apply(&client, &coredns(), &remove()).await.unwrap(),
+            apply(&client, &coredns(), COREFILE, &remove())
+                .await
+                .unwrap(),
             expected
         );
     }
@@ -125,15 +136,25 @@ async fn the_corefile_is_edited_once_and_restored() {
 #[tokio::test]
 async fn a_write_that_comes_too_late_is_made_again_from_what_is_there() {
     let contended = cluster(&json!({COREFILE: COREFILE_TEXT}), ATTEMPTS - 1);
-    let outcome = apply(&client(Arc::clone(&contended)), &coredns(), &install())
-        .await
-        .unwrap();
+    let outcome = apply(
+        &client(Arc::clone(&contended)),
+        &coredns(),
+        COREFILE,
+        &install(),
+    )
+    .await
+    .unwrap();
     assert_eq!((outcome, contended.lock().writes), (Outcome::Changed, 1));
 
     let hopeless = cluster(&json!({COREFILE: COREFILE_TEXT}), ATTEMPTS);
-    let error = apply(&client(Arc::clone(&hopeless)), &coredns(), &install())
-        .await
-        .unwrap_err();
+    let error = apply(
+        &client(Arc::clone(&hopeless)),
+        &coredns(),
+        COREFILE,
+        &install(),
+    )
+    .await
+    .unwrap_err();
     assert!(error.to_string().contains("5 times"), "{error}");
 }
 
@@ -144,9 +165,13 @@ async fn without_a_corefile_there_is_nothing_to_remove_and_nowhere_to_install() 
     for cluster in [no_config_map, cluster(&json!({"other.db": "x"}), 0)] {
         let client = client(cluster);
 
-        let removed = apply(&client, &coredns(), &remove()).await.unwrap();
+        let removed = apply(&client, &coredns(), COREFILE, &remove())
+            .await
+            .unwrap();
         assert_eq!(removed, Outcome::Unchanged);
-        let error = apply(&client, &coredns(), &install()).await.unwrap_err();
+        let error = apply(&client, &coredns(), COREFILE, &install())
+            .await
+            .unwrap_err();
         assert!(
             error
                 .to_string()
@@ -161,15 +186,43 @@ async fn a_refusal_says_why_and_writes_nothing() {
     let taken = "clusterset.local {\n    forward . 10.1.1.1\n}\n";
     let cluster = cluster(&json!({COREFILE: taken}), 0);
 
-    let error = apply(&client(Arc::clone(&cluster)), &coredns(), &install())
-        .await
-        .unwrap_err();
+    let error = apply(
+        &client(Arc::clone(&cluster)),
+        &coredns(),
+        COREFILE,
+        &install(),
+    )
+    .await
+    .unwrap_err();
 
     assert!(
         error.to_string().contains("which Tombolo did not write"),
         "{error}"
     );
     assert_eq!(cluster.lock().writes, 0);
+}
+
+#[tokio::test]
+async fn a_key_of_our_own_is_made_and_taken_out_whole() {
+    // As AKS ships it.
+    let data = json!({"other.override": "log\n"});
+    let cluster = cluster(&data, 0);
+    let client = client(Arc::clone(&cluster));
+    let key = "tombolo.server";
+
+    for expected in [Outcome::Changed, Outcome::Unchanged] {
+        let outcome = apply(&client, &coredns(), key, &install()).await.unwrap();
+        assert_eq!(outcome, expected);
+    }
+    let installed = cluster.lock().config_map.clone().unwrap();
+    let text = installed["data"][key].as_str().unwrap();
+    assert!(text.contains("\nclusterset.local:53 {\n"), "{text}");
+
+    for expected in [Outcome::Changed, Outcome::Unchanged] {
+        let outcome = apply(&client, &coredns(), key, &remove()).await.unwrap();
+        assert_eq!(outcome, expected);
+    }
+    assert_eq!(cluster.lock().config_map.as_ref().unwrap()["data"], data);
 }
 
 #[test]

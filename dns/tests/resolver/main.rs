@@ -5,6 +5,9 @@
 mod answers;
 mod client;
 mod cookies;
+mod corefile;
+mod encrypted;
 mod messages;
 mod program;
 mod server;
+mod upstream;

@@ -63,7 +63,7 @@ impl Drop for Program {
 }
 
 /// The port is reserved (RFC 863, discard), so nothing listens on it.
-fn kubeconfig_to_nowhere() -> serde_json::Value {
+pub(crate) fn kubeconfig_to_nowhere() -> serde_json::Value {
     json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -80,9 +80,8 @@ fn save(dir: &Path, name: &str, objects: &serde_json::Value) {
     fs::write(dir.join(format!("{name}.json")), state.to_string()).unwrap();
 }
 
-#[test]
-fn the_saved_state_is_served_while_the_api_server_is_away() {
-    let dir = tempfile::tempdir().unwrap();
+/// A zone with the service `web`, and the headless `db` with one host.
+pub(crate) fn save_zone(dir: &Path) {
     let web = json!({
         "headless": false,
         "addresses": ["10.96.0.1"],
@@ -96,15 +95,17 @@ fn the_saved_state_is_served_while_the_api_server_is_away() {
         "ports": [{"name": "sql", "protocol": "TCP", "number": 5432}],
     });
     save(
-        dir.path(),
+        dir,
         "serviceimports",
         &json!([["shop", "db", db], ["shop", "web", web]]),
     );
-    save(
-        dir.path(),
-        "endpointslices",
-        &json!([["shop", "db-east", slice]]),
-    );
+    save(dir, "endpointslices", &json!([["shop", "db-east", slice]]));
+}
+
+#[test]
+fn the_saved_state_is_served_while_the_api_server_is_away() {
+    let dir = tempfile::tempdir().unwrap();
+    save_zone(dir.path());
 
     let program = Program::start(dir.path(), &["objects=2", "objects=1"]);
 

@@ -79,6 +79,18 @@ impl<'a> Query<'a> {
         self.edns?.client_cookie
     }
 
+    /// Whether DNSSEC's records are asked for, too.
+    #[must_use]
+    pub fn wants_dnssec(&self) -> bool {
+        self.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// Whether the name is `zone` or below it. `zone` is in wire form, with the root's octet.
+    #[must_use]
+    pub fn is_of(&self, zone: &[u8]) -> bool {
+        self.below(zone).is_some()
+    }
+
     pub(super) fn edns(&self) -> Option<Edns> {
         self.edns
     }
@@ -101,6 +113,13 @@ impl<'a> Query<'a> {
     /// The name relative to `origin`, and where in the message the origin's own begins; none if it
     /// is not below it.
     pub(super) fn relative_to(&self, origin: &[u8]) -> Option<(RelativeName, usize)> {
+        let below = self.below(origin)?;
+        let relative = RelativeName::from_labels(labels(below))?;
+        Some((relative, HEADER_OCTETS + below.len()))
+    }
+
+    /// The name's labels before those of `origin`; none if it is not below it.
+    fn below(&self, origin: &[u8]) -> Option<&'a [u8]> {
         let name = &self.message[HEADER_OCTETS..self.name_end];
         let length = name.len().checked_sub(origin.len())?;
         let (below, end) = name.split_at(length);
@@ -113,8 +132,7 @@ impl<'a> Query<'a> {
             // Else the origin's octets are the end of a label.
             left = after.get(usize::from(*length)..)?;
         }
-        let relative = RelativeName::from_labels(labels(below))?;
-        Some((relative, HEADER_OCTETS + length))
+        Some(below)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::lexer::{Token, lex};
-use super::{Refusal, after_byte_order_mark};
+use super::Refusal;
+use crate::lexer::{Token, after_byte_order_mark, lex};
 
 /// A server block, or a snippet.
 #[derive(Debug)]

@@ -6,17 +6,19 @@
 //! nothing is changed.
 
 mod blocks;
-mod lexer;
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use self::blocks::Block;
+use crate::lexer::{OpenQuote, after_byte_order_mark, lex};
 
 const BEGIN: &str = "# BEGIN tombolo";
 const END: &str = "# END tombolo";
 
-/// The plugins of our block: by these it is known where the markers are lost.
+/// Where NodeLocal DNSCache listens is said in each of its blocks.
+const BIND: &str = "bind";
+/// The plugins of our block, but for `bind`: by these it is known where the markers are lost.
 const PLUGINS: [&str; 4] = ["cache", "errors", "forward", "loadbalance"];
 
 /// Why a Corefile was left as it is.
@@ -66,6 +68,15 @@ impl Refusal {
     }
 }
 
+impl From<OpenQuote> for Refusal {
+    fn from(quote: OpenQuote) -> Self {
+        Self::Syntax {
+            line: quote.line,
+            problem: OpenQuote::PROBLEM,
+        }
+    }
+}
+
 /// `corefile` with a block that forwards `zone` to `server`: the one that is there is brought up to
 /// date in its place, else there is a new one before all others.
 ///
@@ -87,7 +98,9 @@ pub fn install(corefile: &str, zone: &str, server: IpAddr) -> Result<String, Ref
     let place = ours
         .first()
         .map_or_else(|| after_byte_order_mark(corefile), |range| range.start);
-    Ok(replace(corefile, &ours, place, &server_block(zone, server)))
+    let bind = common_bind(corefile, &blocks, zone);
+    let block = server_block(zone, server, bind.as_deref());
+    Ok(replace(corefile, &ours, place, &block))
 }
 
 /// `corefile` without the block that [`install`] wrote; as it is if there is none.
@@ -111,16 +124,17 @@ pub fn remove(corefile: &str, zone: &str) -> Result<String, Refusal> {
 /// Whether CoreDNS notices a change of `corefile` without a restart.
 #[must_use]
 pub fn reloads(corefile: &str) -> bool {
-    lexer::lex(corefile).is_ok_and(|tokens| tokens.iter().any(|token| token.text == "reload"))
+    lex(corefile).is_ok_and(|tokens| tokens.iter().any(|token| token.text == "reload"))
 }
 
 /// Why each line is as it is: `docs/dns.md`.
-fn server_block(zone: &str, server: IpAddr) -> String {
+fn server_block(zone: &str, server: IpAddr, bind: Option<&str>) -> String {
+    let bind = bind.map_or_else(String::new, |bind| format!("    {bind}\n"));
     format!(
         "\
 {BEGIN}: the names of the clusterset. Changes in this block are lost.
 {zone}:53 {{
-    errors
+{bind}    errors
     cache {{
         success 9984 5 0
         denial 9984 1 0
@@ -133,6 +147,27 @@ fn server_block(zone: &str, server: IpAddr) -> String {
 {END}
 "
     )
+}
+
+/// The `bind` that all the other blocks have, if they have the same: a block without it would listen
+/// on every address of the host, beside theirs.
+fn common_bind(corefile: &str, blocks: &[Block<'_>], zone: &str) -> Option<String> {
+    let is_snippet = |block: &Block<'_>| block.keys.first().is_some_and(|key| key.starts_with('('));
+    let others = blocks
+        .iter()
+        .filter(|block| !is_snippet(block) && !is_ours(corefile, block, zone));
+    let mut binds = others.map(|block| {
+        let mut own = block
+            .directives
+            .iter()
+            .filter(|directive| directive.depth == 1);
+        let bind = own.find(|directive| directive.name == BIND)?;
+        Some(format!("{BIND} {}", bind.arguments.join(" ")))
+    });
+    let first = binds.next()??;
+    binds
+        .all(|bind| bind.as_ref() == Some(&first))
+        .then_some(first)
 }
 
 fn refuse_multicluster(blocks: &[Block<'_>], zone: &str) -> Result<(), Refusal> {
@@ -164,7 +199,7 @@ fn is_ours(corefile: &str, block: &Block<'_>, zone: &str) -> bool {
     if normalized(key) != normalized(zone) {
         return false;
     }
-    marker(corefile, &block.gap_before, BEGIN).is_some() || is_of_our_shape(block)
+    markers(corefile, &block.gap_before, BEGIN).next().is_some() || is_of_our_shape(block)
 }
 
 fn is_of_our_shape(block: &Block<'_>) -> bool {
@@ -174,7 +209,8 @@ fn is_of_our_shape(block: &Block<'_>) -> bool {
             .iter()
             .filter(|directive| directive.depth == 1)
     };
-    let mut plugins: Vec<&str> = own().map(|directive| directive.name.as_ref()).collect();
+    let names = own().map(|directive| directive.name.as_ref());
+    let mut plugins: Vec<&str> = names.filter(|name| *name != BIND).collect();
     plugins.sort_unstable();
     let forwards_all_to_one = own().any(|directive| {
         let arguments: Vec<&str> = directive.arguments.iter().map(AsRef::as_ref).collect();
@@ -193,8 +229,8 @@ fn is_server(text: &str) -> bool {
 fn our_ranges(corefile: &str, blocks: &[Block<'_>], zone: &str) -> Vec<Range<usize>> {
     let ours = blocks.iter().filter(|block| is_ours(corefile, block, zone));
     let ranges = ours.flat_map(|block| {
-        let begin = marker(corefile, &block.gap_before, BEGIN);
-        let end = marker(corefile, &block.gap_after, END);
+        let begin = markers(corefile, &block.gap_before, BEGIN).last();
+        let end = markers(corefile, &block.gap_after, END).next();
         [begin, Some(whole_lines(corefile, &block.span)), end]
     });
     let mut ranges: Vec<_> = ranges.flatten().collect();
@@ -203,17 +239,19 @@ fn our_ranges(corefile: &str, blocks: &[Block<'_>], zone: &str) -> Vec<Range<usi
     ranges
 }
 
-/// The line of `gap`, which has comments only, that begins with `marker`.
-fn marker(corefile: &str, gap: &Range<usize>, marker: &str) -> Option<Range<usize>> {
-    let mut start = gap.start;
-    for line in corefile[gap.clone()].split_inclusive('\n') {
-        let end = start + line.len();
-        if line.trim_start().starts_with(marker) {
-            return Some(start..end);
-        }
-        start = end;
-    }
-    None
+/// The lines of `gap`, which has comments only, that begin with `marker`.
+fn markers<'a>(
+    corefile: &'a str,
+    gap: &Range<usize>,
+    marker: &'a str,
+) -> impl Iterator<Item = Range<usize>> + use<'a> {
+    let mut end = gap.start;
+    let lines = corefile[gap.clone()].split_inclusive('\n');
+    lines.filter_map(move |line| {
+        let start = end;
+        end += line.len();
+        line.trim_start().starts_with(marker).then_some(start..end)
+    })
 }
 
 /// `span` with the rest of its lines, if there is nothing else on them.
@@ -234,12 +272,6 @@ fn whole_lines(corefile: &str, span: &Range<usize>) -> Range<usize> {
         0
     };
     start..span.end + length
-}
-
-fn after_byte_order_mark(corefile: &str) -> usize {
-    corefile
-        .strip_prefix('\u{feff}')
-        .map_or(0, |rest| corefile.len() - rest.len())
 }
 
 /// `corefile` with `text` at `place` and without `ranges`, of which the first may begin there.

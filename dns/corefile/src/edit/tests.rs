@@ -104,6 +104,74 @@ fn removing_restores_every_byte() {
 }
 
 #[test]
+fn a_node_local_cache_listens_for_the_zone_where_it_listens_for_all() {
+    // As the add-on ships it.
+    let nodelocal = "\
+cluster.local:53 {
+    errors
+    cache {
+            success 9984 30
+            denial 9984 5
+    }
+    reload
+    loop
+    bind 169.254.20.10 10.96.0.10
+    forward . __PILLAR__CLUSTER__DNS__ {
+            force_tcp
+    }
+    prometheus :9253
+    health 169.254.20.10:8080
+    }
+.:53 {
+    errors
+    cache 30
+    reload
+    loop
+    bind 169.254.20.10 10.96.0.10
+    forward . __PILLAR__UPSTREAM__SERVERS__
+    prometheus :9253
+    }
+";
+    let installed = install_into(nodelocal);
+
+    let bound = BLOCK.replace(
+        "    errors\n",
+        "    bind 169.254.20.10 10.96.0.10\n    errors\n",
+    );
+    assert_eq!(installed, format!("{bound}{nodelocal}"));
+    assert_eq!(install_into(&installed), installed);
+    assert_eq!(remove_from(&installed), nodelocal);
+    // Without the markers it is known by its shape.
+    let migrated = migrated(&installed);
+    assert_eq!(words(&remove_from(&migrated)), words(nodelocal));
+    // Blocks that listen in different places say nothing about ours.
+    let apart = nodelocal.replacen("bind 169.254.20.10 10.96.0.10", "bind 169.254.20.10", 1);
+    assert_eq!(install_into(&apart), format!("{BLOCK}{apart}"));
+}
+
+#[test]
+fn markers_in_any_order_between_two_blocks_of_ours_do_no_harm() {
+    let bare = "clusterset.local {\nloadbalance\nforward . 10.0.0.1:53\ncache 5\nerrors\n}\n";
+    for between in [
+        "# BEGIN tombolo\n# END tombolo\n",
+        "# END tombolo\n# BEGIN tombolo\n",
+        "# BEGIN tombolo\n# END tombolo\n# BEGIN tombolo\n# END tombolo\n",
+    ] {
+        let installed = install_into(&format!("{bare}{between}{BLOCK}"));
+
+        assert!(installed.starts_with(BLOCK), "{installed}");
+        assert_eq!(installed.matches("clusterset.local:53").count(), 1);
+        assert_eq!(install_into(&installed), installed);
+    }
+}
+
+#[test]
+fn an_empty_text_becomes_the_block_and_empty_again() {
+    assert_eq!(install_into(""), BLOCK);
+    assert_eq!(remove_from(BLOCK), "");
+}
+
+#[test]
 fn installing_again_changes_nothing() {
     let installed = install_into(KUBEADM);
 
@@ -348,10 +416,8 @@ proptest! {
     }
 }
 
-fn words(corefile: &str) -> Vec<String> {
-    lexer::lex(corefile)
-        .unwrap()
-        .into_iter()
-        .map(|token| token.text.into_owned())
-        .collect()
+/// None if a quote is not closed: what stood behind a removed block may then begin with one.
+fn words(corefile: &str) -> Option<Vec<String>> {
+    let words = lex(corefile).ok()?.into_iter();
+    Some(words.map(|token| token.text.into_owned()).collect())
 }

@@ -3,19 +3,32 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::Refusal;
-
 /// A word.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Token<'a> {
+pub(crate) struct Token<'a> {
     /// Without quotes and escapes.
-    pub(super) text: Cow<'a, str>,
+    pub(crate) text: Cow<'a, str>,
     /// Where it is, quotes included.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// From 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
+    /// In characters, from 1.
+    pub(crate) column: usize,
     /// Whether it is the first of its line.
-    pub(super) is_first: bool,
+    pub(crate) is_first: bool,
+}
+
+/// A quote is not closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpenQuote {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+// === impl OpenQuote ===
+
+impl OpenQuote {
+    pub(crate) const PROBLEM: &'static str = "a quote is not closed";
 }
 
 /// All words of `corefile`, without comments. A word ends at white space, a quoted one (`"…"`, in
@@ -23,20 +36,22 @@ pub(super) struct Token<'a> {
 ///
 /// # Errors
 /// If a quote is not closed.
-pub(super) fn lex(corefile: &str) -> Result<Vec<Token<'_>>, Refusal> {
+pub(crate) fn lex(corefile: &str) -> Result<Vec<Token<'_>>, OpenQuote> {
     let mut tokens = Vec::new();
     let mut line = 1;
+    let mut column = 1;
     let mut last_line = 0;
-    let mut position = super::after_byte_order_mark(corefile);
+    let mut position = after_byte_order_mark(corefile);
     while let Some(next) = corefile[position..].chars().next() {
         let rest = &corefile[position..];
+        let mut is_word = false;
         let length = if next.is_whitespace() {
             next.len_utf8()
         } else if next == '#' {
             rest.find('\n').unwrap_or(rest.len())
         } else {
             let (text, length) = if next == '"' {
-                quoted(rest, line)?
+                quoted(rest).ok_or(OpenQuote { line, column })?
             } else {
                 plain(rest)
             };
@@ -45,15 +60,31 @@ pub(super) fn lex(corefile: &str) -> Result<Vec<Token<'_>>, Refusal> {
                 text,
                 span,
                 line,
+                column,
                 is_first: line != last_line,
             });
-            last_line = line;
+            is_word = true;
             length
         };
-        line += rest[..length].matches('\n').count();
+        let passed = &rest[..length];
+        line += passed.matches('\n').count();
+        column = match passed.rfind('\n') {
+            Some(newline) => passed[newline + 1..].chars().count() + 1,
+            None => column + passed.chars().count(),
+        };
+        if is_word {
+            // A quoted word may end on another line than it began, and what follows is on that one.
+            last_line = line;
+        }
         position += length;
     }
     Ok(tokens)
+}
+
+pub(crate) fn after_byte_order_mark(corefile: &str) -> usize {
+    corefile
+        .strip_prefix('\u{feff}')
+        .map_or(0, |rest| corefile.len() - rest.len())
 }
 
 fn plain(rest: &str) -> (Cow<'_, str>, usize) {
@@ -67,18 +98,16 @@ fn plain(rest: &str) -> (Cow<'_, str>, usize) {
     }
 }
 
-fn quoted(rest: &str, line: usize) -> Result<(Cow<'_, str>, usize), Refusal> {
+/// None if the quote is not closed.
+fn quoted(rest: &str) -> Option<(Cow<'_, str>, usize)> {
     let mut escaped = false;
     for (position, char) in rest.char_indices().skip(1) {
         match char {
             '"' if !escaped => {
-                return Ok((rest[1..position].replace("\\\"", "\"").into(), position + 1));
+                return Some((rest[1..position].replace("\\\"", "\"").into(), position + 1));
             }
             _ => escaped = char == '\\' && !escaped,
         }
     }
-    Err(Refusal::Syntax {
-        line,
-        problem: "a quote is not closed",
-    })
+    None
 }

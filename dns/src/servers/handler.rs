@@ -1,0 +1,274 @@
+//! Questions from hickory's server, answered by the chain of their server block.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use hickory_proto::op::{Header, HeaderCounts, OpCode, ResponseCode};
+use hickory_server::net::runtime::Time;
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use hickory_server::zone_handler::MessageResponseBuilder;
+use tombolo_dns_zone::wire;
+
+use crate::chain::{Answered, MULTICLUSTER, Outcome, Query, Response};
+use crate::handler::transport;
+use crate::metrics::{DnsMetrics, Transport};
+use crate::reply::Reply;
+use crate::udp::{FastPath, Verdict};
+
+use super::routes::Routes;
+
+/// Answers by the routes of the moment. Clones are one handler.
+#[derive(Clone)]
+pub(super) struct ChainHandler {
+    routes: Arc<ArcSwap<Routes>>,
+    metrics: DnsMetrics,
+}
+
+// === impl ChainHandler ===
+
+impl ChainHandler {
+    pub(super) fn new(routes: Arc<ArcSwap<Routes>>, metrics: DnsMetrics) -> Self {
+        Self { routes, metrics }
+    }
+
+    /// None if the client is to hear nothing.
+    async fn reply(
+        &self,
+        request: &Request,
+        transport: Transport,
+        started: Instant,
+    ) -> Option<Reply> {
+        let query = match query(request, transport) {
+            Ok(query) => query,
+            Err(code) => return Some(Reply::with(request, Response::of_code(code), transport)),
+        };
+        let routes = self.routes.load_full();
+        let Some(route) = routes.of(&query.name) else {
+            let refused = Response::of_code(ResponseCode::Refused);
+            return Some(Reply::with(request, refused, transport));
+        };
+        let Outcome::Answer(response) = route.chain.answer(&query).await else {
+            return None;
+        };
+        let reply = Reply::with(request, response.clone(), transport);
+        let octets = reply.octets(request.queries.as_bytes());
+        route.metrics.answered(&Answered {
+            transport,
+            client: query.client.ip(),
+            record_type: query.record_type,
+            wants_dnssec: query.wants_dnssec(),
+            code: response.code,
+            plugin: response.plugin,
+            octets: (query.octets, octets),
+            took: started.elapsed(),
+        });
+        route.chain.log(&query, &response, octets, started);
+        Some(reply)
+    }
+}
+
+/// Chains may wait for others; what they need not wait for, [`Chain::respond`] answers.
+///
+/// [`Chain::respond`]: crate::chain::Chain::respond
+impl FastPath for ChainHandler {
+    fn answer(&self, message: &[u8], client: SocketAddr, response: &mut Vec<u8>) -> Verdict {
+        let started = Instant::now();
+        let Some(query) = wire::Query::parse(message) else {
+            return Verdict::HandOn;
+        };
+        let routes = self.routes.load();
+        let Some(route) = routes.of_octets(&query) else {
+            return Verdict::HandOn;
+        };
+        let Some(code) = route.chain.respond(&query, response) else {
+            return Verdict::HandOn;
+        };
+        let record_type = query.record_type().into();
+        let took = started.elapsed();
+        route.metrics.answered(&Answered {
+            transport: Transport::Udp,
+            client: client.ip(),
+            record_type,
+            wants_dnssec: query.wants_dnssec(),
+            code,
+            plugin: MULTICLUSTER,
+            octets: (message.len(), response.len()),
+            took,
+        });
+        self.metrics
+            .answered(Transport::Udp, Some(record_type), code, took);
+        Verdict::Answered
+    }
+}
+
+#[async_trait]
+impl RequestHandler for ChainHandler {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut response_handle: R,
+    ) -> ResponseInfo {
+        let started = Instant::now();
+        let transport = transport(request.protocol());
+        let Some(reply) = self.reply(request, transport, started).await else {
+            return nothing(request);
+        };
+        let mut builder = MessageResponseBuilder::from_message_request(request);
+        if let Some(edns) = &reply.edns {
+            builder.edns(edns);
+        }
+        let response = builder.build(
+            reply.metadata,
+            &reply.answers,
+            &[],
+            &reply.authorities,
+            &reply.additionals,
+        );
+        let sent = response_handle.send_response(response).await;
+        let questions = request.queries.queries();
+        let record_type = questions.first().map(|question| question.query_type());
+        let code = reply.metadata.response_code;
+        self.metrics
+            .answered(transport, record_type, code, started.elapsed());
+        sent.unwrap_or_else(|error| {
+            tracing::debug!(source = %request.src(), %error, "answer not sent");
+            nothing(request)
+        })
+    }
+}
+
+/// The one question of a request, or the code that says what is wrong with it.
+fn query(request: &Request, transport: Transport) -> Result<Query, ResponseCode> {
+    if request.metadata.op_code != OpCode::Query {
+        return Err(ResponseCode::NotImp);
+    }
+    if request.version() > 0 {
+        return Err(ResponseCode::BADVERS);
+    }
+    // RFC 9619: exactly one.
+    let [question] = request.queries.queries() else {
+        return Err(ResponseCode::FormErr);
+    };
+    let edns = request.edns.as_ref();
+    Ok(Query {
+        id: request.metadata.id,
+        name: question.original().name().clone(),
+        record_type: question.query_type(),
+        class: question.query_class(),
+        client: request.src(),
+        transport,
+        recursion_desired: request.metadata.recursion_desired,
+        checking_disabled: request.metadata.checking_disabled,
+        authentic_data: request.metadata.authentic_data,
+        edns: edns.map(|edns| (edns.max_payload(), edns.flags().dnssec_ok)),
+        octets: request.as_slice().len(),
+    })
+}
+
+fn nothing(request: &Request) -> ResponseInfo {
+    Header {
+        metadata: request.metadata,
+        counts: HeaderCounts::default(),
+    }
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_proto::op::Message;
+    use hickory_proto::rr::{Name, RecordType};
+    use prometheus_client::registry::Registry;
+    use tombolo_dns_corefile::{File, Surroundings, parse};
+    use tombolo_dns_zone::{Snapshot, Zone};
+
+    use crate::chain::{Chain, CoreMetrics, Loops, Shared};
+
+    use super::*;
+
+    struct Nothing;
+
+    impl Surroundings for Nothing {
+        fn variable(&self, _name: &str) -> Option<String> {
+            None
+        }
+
+        fn files(&self, _from: &str, pattern: &str) -> Result<Vec<File>, String> {
+            Err(pattern.to_owned())
+        }
+    }
+
+    /// Of a clusterset without services.
+    fn handler(corefile: &str) -> ChainHandler {
+        let mut registry = Registry::default();
+        let metrics = DnsMetrics::register(&mut registry);
+        let core = CoreMetrics::register(&mut registry);
+        let zone = Arc::new(Zone::new("clusterset.local", 5, 0).unwrap());
+        let shared = Shared {
+            zone: Arc::new(ArcSwap::from_pointee(Snapshot::new(zone, 1, []))),
+            loops: Loops::new().0,
+        };
+        let mut routes = Routes::default();
+        for server in parse("Corefile", corefile, &Nothing).unwrap().servers {
+            let zone = &server.keys[0].zone;
+            let metrics = core.chain("dns://:53", zone);
+            let chain = Chain::new(&server.plugins, zone, shared.clone(), metrics.clone());
+            routes.add(zone.clone(), chain.unwrap(), metrics);
+        }
+        ChainHandler::new(Arc::new(ArcSwap::from_pointee(routes)), metrics)
+    }
+
+    fn verdict(corefile: &str, name: &str) -> Verdict {
+        let mut query = Message::query();
+        let name = Name::from_ascii(name).unwrap();
+        query.add_query(hickory_proto::op::Query::query(name, RecordType::A));
+        let client = (Ipv4Addr::LOCALHOST, 1_024).into();
+        handler(corefile).answer(&query.to_vec().unwrap(), client, &mut Vec::new())
+    }
+
+    #[tokio::test]
+    async fn octets_will_do_where_no_other_plugin_has_a_say() {
+        let name = "a.b.svc.ClusterSet.local.";
+        for (directives, expected) in [
+            ("", Verdict::Answered),
+            (
+                "errors\n prometheus\n loadbalance\n reload\n loop\n forward . 192.0.2.1",
+                Verdict::Answered,
+            ),
+            ("log", Verdict::HandOn),
+            ("rrl", Verdict::HandOn),
+            ("acl {\n drop\n }", Verdict::HandOn),
+            ("cache", Verdict::HandOn),
+            ("rewrite name a.org b.org", Verdict::HandOn),
+            ("hosts /nowhere", Verdict::HandOn),
+        ] {
+            let corefile = format!(". {{\n multicluster clusterset.local\n {directives}\n}}\n");
+            assert_eq!(verdict(&corefile, name), expected, "{directives}");
+            assert_eq!(verdict(&corefile, "a.example."), Verdict::HandOn);
+        }
+        // Another may know what does not exist here.
+        let passes_on = ". {\n multicluster clusterset.local {\n  fallthrough\n }\n}\n";
+        assert_eq!(verdict(passes_on, name), Verdict::HandOn);
+        assert_eq!(
+            verdict(passes_on, "svc.clusterset.local."),
+            Verdict::Answered
+        );
+    }
+
+    #[tokio::test]
+    async fn octets_find_the_block_with_the_longest_zone() {
+        let corefile = ". {\n multicluster clusterset.local\n}\n\
+                        b.svc.clusterset.local {\n hosts /nowhere\n}\n";
+        for (name, expected) in [
+            ("a.b.svc.clusterset.local.", Verdict::HandOn),
+            ("B.svc.clusterset.local.", Verdict::HandOn),
+            ("a.bb.svc.clusterset.local.", Verdict::Answered),
+        ] {
+            assert_eq!(verdict(corefile, name), expected, "{name}");
+        }
+    }
+}
