@@ -104,6 +104,7 @@ if ! $quick; then
     end_to_end identity 2 || true
     end_to_end headless 3 || true
     end_to_end traffic 4 || true
+    end_to_end policy 3 || true
     end_to_end boundaries 2 || true
     end_to_end faults 1 || true
     end_to_end uninstall 1 || true
