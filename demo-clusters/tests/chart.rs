@@ -174,6 +174,7 @@ async fn values_reach_the_programs() -> Result<()> {
         "gateway.allowedEndpointCIDRs={10.9.0.0/16,fd00::/8}",
         "gateway.service.type=LoadBalancer",
         "gateway.service.nodePort=0",
+        "gateway.service.healthPort=7843",
         "dns.clusterIP=10.96.0.53",
     ])
     .await?;
@@ -210,6 +211,7 @@ async fn values_reach_the_programs() -> Result<()> {
     let gateway = service("tombolo-gateway").context("no Service")?;
     assert_eq!(gateway["spec"]["type"], "LoadBalancer");
     assert!(gateway["spec"]["ports"][0]["nodePort"].is_null());
+    assert_eq!(gateway["spec"]["ports"][1]["targetPort"], "health");
     let dns = service("tombolo-dns").context("no Service")?;
     assert_eq!(dns["spec"]["clusterIP"], "10.96.0.53");
     Ok(())

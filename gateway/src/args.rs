@@ -29,6 +29,12 @@ pub struct Args {
     ))]
     pub(crate) link_address: SocketAddr,
 
+    /// TCP address that takes connections while this gateway is ready, for load balancers
+    #[arg(long, env = "TOMBOLO_HEALTH_ADDRESS", default_value_t = SocketAddr::new(
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED), LINK_PORT,
+    ))]
+    pub(crate) health_address: SocketAddr,
+
     /// Address on which clients of imports are accepted
     #[arg(long, env = "TOMBOLO_IMPORT_ADDRESS", default_value_t = Ipv6Addr::UNSPECIFIED.into())]
     pub(crate) import_address: IpAddr,

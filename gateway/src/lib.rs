@@ -24,6 +24,7 @@ pub mod copies;
 pub mod data_plane;
 pub mod endpoints;
 pub mod flows;
+pub mod health;
 pub mod heartbeat;
 pub mod import_socket;
 pub mod limiter;

@@ -29,6 +29,7 @@ use tombolo_runtime::{Runtime, limits};
 use crate::args::Args;
 use crate::control::{Control, Outlets, Watched};
 use crate::data_plane::{DataPlane, Limits};
+use crate::health;
 use crate::heartbeat::{self, Siblings};
 use crate::link_metrics::LinkMetrics;
 use crate::listeners::Listeners;
@@ -66,6 +67,7 @@ impl Args {
             runtime,
             identity_dir,
             link_address,
+            health_address,
             import_address,
             allowed_endpoint_cidrs,
             congestion,
@@ -128,6 +130,8 @@ impl Args {
             tasks.clone(),
         );
         drop(tasks.spawn_service("inbound", Arc::clone(&carried).serve(incoming)));
+        let health = health::serve(health_address, runtime.readiness.clone());
+        drop(tasks.spawn_service("health", health));
         let handlers = carried.handlers();
         let outlets = Outlets {
             listeners: Listeners::new(import_address, pod_ips.clone(), tasks, handlers),

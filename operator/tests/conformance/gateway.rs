@@ -60,6 +60,7 @@ impl Start<'_> {
             ("POD_IP", pod_ip.clone()),
             ("TOMBOLO_ADMIN_ADDRESS", format!("{host}:0")),
             ("TOMBOLO_LINK_ADDRESS", address.to_owned()),
+            ("TOMBOLO_HEALTH_ADDRESS", address.to_owned()),
             ("TOMBOLO_IMPORT_ADDRESS", host),
             ("TOMBOLO_IDENTITY_DIR", identity.display().to_string()),
             // The endpoints of tests are nobody's pods.
