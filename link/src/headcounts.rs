@@ -7,21 +7,21 @@
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::RwLock;
 use rand::RngExt;
 use tombolo_catalog::{Headcounts, ServiceName};
-use tombolo_link_wire::{DecodeError, Preface, ServiceHeadcounts, StreamCode, limits};
+use tombolo_link_wire::{DecodeError, Preface, ServiceHeadcounts, limits};
 
-use crate::connection::{Connection, MAX_SUBSCRIPTIONS};
+use crate::connection::Connection;
 use crate::counts::Event;
 use crate::framing::{FrameError, FrameReader};
 use crate::local::Local;
 use crate::peer::Peer;
 use crate::pool::ConnectionId;
-use crate::stream::{InFlight, LinkStream, SendHalf, StreamError};
+use crate::stream::{LinkStream, SendHalf, StreamError};
+use crate::telling;
 
 #[cfg(test)]
 mod tests;
@@ -57,25 +57,7 @@ enum Interruption {
 
 /// Sends this cluster's headcounts, and every change of them, until the peer stops the stream.
 pub(crate) async fn serve(local: Arc<Local>, connection: Arc<Connection>, stream: LinkStream) {
-    let LinkStream {
-        mut send,
-        recv: _kept,
-        ..
-    } = stream.uncounted();
-    let _counted = InFlight::new(&connection.subscriptions);
-    if connection.subscriptions.load(Ordering::Relaxed) > MAX_SUBSCRIPTIONS {
-        send.reset(StreamCode::Overloaded);
-        local.counts.add(Event::HeadcountsOut, "Overloaded");
-        return;
-    }
-    let reason = match tell(&local, &mut send).await {
-        Ok(()) => {
-            send.reset(StreamCode::Shutdown);
-            "Shutdown"
-        }
-        Err(error) => error.reason(),
-    };
-    local.counts.add(Event::HeadcountsOut, reason);
+    telling::serve(local, connection, stream, Event::HeadcountsOut, tell).await;
 }
 
 /// Returns when nobody counts any more.

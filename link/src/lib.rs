@@ -46,6 +46,7 @@ mod refusals;
 mod socket;
 mod status;
 mod stream;
+mod telling;
 mod tls;
 mod transport;
 mod trust;

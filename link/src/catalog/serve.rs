@@ -1,37 +1,17 @@
 //! Sending the own catalog on a stream that a peer opened for it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use tombolo_link_wire::StreamCode;
 
 use super::sender::CatalogSender;
-use crate::connection::{Connection, MAX_SUBSCRIPTIONS};
+use crate::connection::Connection;
 use crate::counts::Event;
 use crate::local::Local;
-use crate::stream::{InFlight, LinkStream, SendHalf, StreamError};
+use crate::stream::{LinkStream, SendHalf, StreamError};
+use crate::telling;
 
 /// Sends snapshot and changes until the peer stops the stream.
 pub(crate) async fn serve(local: Arc<Local>, connection: Arc<Connection>, stream: LinkStream) {
-    let LinkStream {
-        mut send,
-        recv: _kept,
-        ..
-    } = stream;
-    let _counted = InFlight::new(&connection.subscriptions);
-    if connection.subscriptions.load(Ordering::Relaxed) > MAX_SUBSCRIPTIONS {
-        send.reset(StreamCode::Overloaded);
-        local.counts.add(Event::CatalogOut, "Overloaded");
-        return;
-    }
-    let reason = match tell(&local, &mut send).await {
-        Ok(()) => {
-            send.reset(StreamCode::Shutdown);
-            "Shutdown"
-        }
-        Err(error) => error.reason(),
-    };
-    local.counts.add(Event::CatalogOut, reason);
+    telling::serve(local, connection, stream, Event::CatalogOut, tell).await;
 }
 
 /// Returns when there is nobody any more who changes the catalog.

@@ -136,7 +136,7 @@ async fn receive(
     events: &mpsc::Sender<CatalogEvent>,
 ) -> Result<(), Interruption> {
     let (send, recv) = connection.quic.open_bi().await?;
-    let mut stream = connection.stream(send, recv);
+    let mut stream = connection.stream(send, recv).uncounted();
     stream.send.write_chunk(Preface::Catalog.encode()).await?;
     stream.send.finish();
     let mut frames = FrameReader::new(limits::CATALOG);
