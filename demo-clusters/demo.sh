@@ -3,6 +3,7 @@
 #
 #   demo.sh [up]             make the clusters, build and install Tombolo, link them, show a service of one used in another
 #     --clusters N|A,B,…     how many, or which: 2, east and west, unless told
+#     --ip-family F[,…]      ipv4, ipv6 or dual: one for all, or one for each in order: --clusters four,six --ip-family ipv4,ipv6
 #     --bare                 only the clusters and the toolbox image: no Tombolo
 #     --no-sample            Tombolo, linked, but no sample
 #   demo.sh show             show the sample again
@@ -12,6 +13,7 @@
 #     --arch amd64|arm64     only build, for this architecture
 #   demo.sh firewall         renew the rules between the clusters (a node that was restarted has lost them)
 #   demo.sh down             remove all of it
+#     --clusters A,B,…       only these clusters
 #     --cache                and what was built: programs, images, Debian packages
 #
 # `up` may be interrupted at any point and run again. It needs Rust and Go, and either docker or root on Debian.
@@ -23,6 +25,8 @@ lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/lib
 source "$lib/common.sh"
 # shellcheck source=lib/prerequisites.sh
 source "$lib/prerequisites.sh"
+# shellcheck source=lib/families.sh
+source "$lib/families.sh"
 # shellcheck source=lib/engine.sh
 source "$lib/engine.sh"
 # shellcheck source=lib/debian.sh
@@ -70,13 +74,18 @@ cluster_names() { # N|A,B,…
 }
 
 cmd_up() {
-  local clusters=(east west) bare=false sample=true cluster
+  local clusters=(east west) bare=false sample=true cluster ip_family='' families=''
   while (($#)); do
     case $1 in
       --clusters)
         local names
         names=$(cluster_names "${2:-}")
         read -ra clusters <<<"$names"
+        shift
+        ;;
+      --ip-family)
+        ip_family=${2:-}
+        [[ -n $ip_family ]] || fail '--ip-family takes ipv4, ipv6 or dual'
         shift
         ;;
       --bare) bare=true ;;
@@ -86,6 +95,7 @@ cmd_up() {
     shift
   done
   ((${#clusters[@]} > 1)) || fail 'one cluster has nobody to talk to'
+  if [[ -n $ip_family ]]; then families=$(families_of "$ip_family" "${clusters[@]}"); fi
   require_go
   $bare || require_rust
   exclusively
@@ -96,7 +106,7 @@ cmd_up() {
   raise_inotify_limit
   node_image_up
   toolbox_image_up
-  clusters_up "${clusters[@]}"
+  clusters_up "$families" "${clusters[@]}"
   for cluster in "${clusters[@]}"; do load_images "$cluster" "$(toolbox_image)" "${toolbox_aliases[@]}"; done
   if ! $bare; then
     tombolo_images_up "$(go_arch)"
@@ -170,8 +180,18 @@ cmd_env() {
 }
 
 cmd_down() {
-  local with_cache=false image
-  case ${1:-} in '') ;; --cache) with_cache=true ;; *) fail "down does not know '$1'" ;; esac
+  local with_cache=false image names clusters
+  case ${1:-} in
+    '') ;;
+    --cache) with_cache=true ;;
+    --clusters)
+      names=$(cluster_names "${2:-}")
+      read -ra clusters <<<"$names"
+      down_only "${clusters[@]}"
+      return
+      ;;
+    *) fail "down does not know '$1'" ;;
+  esac
   [[ -e $state ]] || $with_cache || { say 'nothing is up'; return; }
   exclusively
   PATH=$state/bin:$PATH
@@ -180,7 +200,8 @@ cmd_down() {
   if ! engine_find; then
     [[ -z $(made_clusters) ]] || fail 'docker, which has the clusters, does not answer'
   else
-    clusters_down
+    mapfile -t clusters < <(made_clusters)
+    clusters_down "${clusters[@]}"
     if $with_cache; then
       for image in $(docker images --format '{{.Repository}}:{{.Tag}}' | grep -E '^tombolo-(node|toolbox|operator|gateway|dns):') "${toolbox_aliases[@]}"; do
         docker image rm "$image" >/dev/null 2>&1 || true
@@ -197,6 +218,21 @@ cmd_down() {
     rmdir --ignore-fail-on-non-empty "$cache"
   fi
   say 'all is down'
+}
+
+# The engine and all that was built stay.
+down_only() { # CLUSTER...
+  local cluster
+  exclusively
+  PATH=$state/bin:$PATH
+  engine_find || fail 'docker, which may have the clusters, does not answer'
+  for cluster; do
+    [[ -d $(cluster_state "$cluster") ]] || fail "there is no cluster $cluster"
+    # What `show` shows is gone with either of its clusters.
+    if grep -qsw -- "$cluster" "$state/sample"; then rm -f "$state/sample"; fi
+  done
+  clusters_down "$@"
+  say "$* are removed"
 }
 
 case ${1:-up} in

@@ -1,13 +1,8 @@
 # shellcheck shell=bash
-# The clusters: kind clusters of one node each, on one docker network that stands for what lies between real clusters. All of
-# them have the same pod range and the same service range, so nothing can work by routing pod addresses.
-
-pod_range=10.244.0.0/16
-service_range=10.96.0.0/16
+# The clusters: kind clusters of one node each, on one docker network that stands for what lies between real clusters.
 
 cluster_state() { echo "$state/clusters/$1"; }
 cluster_node() { echo "$1-control-plane"; }
-cluster_address() { docker inspect -f "{{(index .NetworkSettings.Networks \"$network\").IPAddress}}" "$(cluster_node "$1")"; }
 made_clusters() { find "$state/clusters" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' 2>/dev/null | sort; }
 
 in_node() { # CLUSTER COMMAND...
@@ -17,12 +12,19 @@ in_node() { # CLUSTER COMMAND...
   docker exec -i "$node" "$@"
 }
 
-kind_here() { KIND_EXPERIMENTAL_DOCKER_NETWORK=$network kind "$@"; }
+kind_here() { # CLUSTER ARGUMENTS...
+  local cluster=$1
+  shift
+  KIND_EXPERIMENTAL_DOCKER_NETWORK=$(cluster_network "$cluster") kind "$@" --name "$cluster"
+}
 
-clusters_up() { # CLUSTER...
-  local cluster pid pids=() jobs
-  network_up
+# Makes clusters; the families are one for each, or '' for what those that are up have, and IPv4 for new ones.
+clusters_up() { # FAMILIES CLUSTER...
+  local families=$1 cluster pid pids=() jobs
+  shift
   for cluster; do refuse_foreign_cluster "$cluster"; done
+  plan_families "$families" "$@"
+  network_up "$(cluster_network "$1")"
   # A node that starts takes a processor, and 1.5 GB for some time.
   jobs=$(($(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo) / 1572864))
   ((jobs <= $(nproc) + 1)) || jobs=$(($(nproc) + 1))
@@ -36,7 +38,7 @@ clusters_up() { # CLUSTER...
   done
   for pid in "${pids[@]}"; do wait "$pid" || fail 'not all clusters were made'; done
   # One after the other: all write the same file.
-  for cluster; do quietly "kubeconfig-$cluster" kind_here export kubeconfig --name "$cluster" --kubeconfig "$kubeconfig"; done
+  for cluster; do quietly "kubeconfig-$cluster" kind_here "$cluster" export kubeconfig --kubeconfig "$kubeconfig"; done
   for cluster; do firewall_up "$cluster"; done
 }
 
@@ -44,7 +46,37 @@ clusters_up() { # CLUSTER...
 refuse_foreign_cluster() {
   local networks
   networks=$(docker inspect -f '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}' "$(cluster_node "$1")" 2>/dev/null) || return 0
-  [[ " $networks" == *" $network "* ]] || fail "there is a kind cluster $1 already, which is not the demo's. See --clusters"
+  [[ " $networks" == *" $network "* || " $networks" == *" $network6 "* ]] ||
+    fail "there is a kind cluster $1 already, which is not the demo's. See --clusters"
+}
+
+# Notes which family each cluster gets, and the network that all of them share. What is made already stays as it is.
+plan_families() { # FAMILIES CLUSTER...
+  local wanted=() cluster remedy place=$network each=0
+  if [[ -n $1 ]]; then
+    mapfile -t wanted <<<"$1"
+  else
+    for cluster in "${@:2}"; do wanted+=("$(cluster_family "$cluster")"); done
+  fi
+  shift
+  [[ " ${wanted[*]} " =~ ^(\ ipv4)+\ $ ]] || place=$network6
+  for cluster; do
+    if [[ -e $(cluster_state "$cluster")/made ]]; then
+      remedy="'$0 down --clusters $cluster' removes it"
+      [[ $(cluster_family "$cluster") == "${wanted[each]}" ]] ||
+        fail "cluster $cluster is up as $(cluster_family "$cluster"), not ${wanted[each]}: $remedy"
+      [[ $(cluster_network "$cluster") == "$place" ]] ||
+        fail "cluster $cluster is on the network $(cluster_network "$cluster"), the others are to be on $place: $remedy"
+    fi
+    each=$((each + 1))
+  done
+  each=0
+  for cluster; do
+    mkdir -p "$(cluster_state "$cluster")"
+    echo "${wanted[each]}" >"$(cluster_state "$cluster")/family"
+    echo "$place" >"$(cluster_state "$cluster")/network"
+    each=$((each + 1))
+  done
 }
 
 cluster_up() {
@@ -57,11 +89,11 @@ cluster_up() {
   fi
   # An interruption may have left half of one.
   rm -f "$dir/made"
-  if docker inspect "$node" >/dev/null 2>&1; then quietly "delete-$cluster" kind_here delete cluster --name "$cluster" --kubeconfig "$dir/kubeconfig"; fi
+  if docker inspect "$node" >/dev/null 2>&1; then quietly "delete-$cluster" kind_here "$cluster" delete cluster --kubeconfig "$dir/kubeconfig"; fi
   say "making cluster $cluster"
   local began=$SECONDS
-  kind_config >"$dir/kind.yaml"
-  quietly "create-$cluster" kind_here create cluster --name "$cluster" --image "$node_image" --config "$dir/kind.yaml" \
+  kind_config "$cluster" >"$dir/kind.yaml"
+  quietly "create-$cluster" kind_here "$cluster" create cluster --image "$node_image" --config "$dir/kind.yaml" \
     --kubeconfig "$dir/kubeconfig" --wait 180s
   # kind's wait is for the node. What the first pod needs comes some seconds later; there is something to do meanwhile.
   load_images "$cluster" "$(toolbox_image)" "${toolbox_aliases[@]}"
@@ -85,18 +117,26 @@ cluster_answers() { # CLUSTER NODE
   done
 }
 
-kind_config() {
+kind_config() { # CLUSTER
+  local dir family
+  dir=$(cluster_state "$1") family=$(cluster_family "$1")
   cat <<CONFIG
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
 networking:
-  podSubnet: $pod_range
-  serviceSubnet: $service_range
+$(kind_networking "$family")
   # The stock image brings kind's own network, ours a bridge.
   disableDefaultCNI: $([[ $node_image_is_stock == true ]] && echo false || echo true)
 nodes:
   - role: control-plane
 CONFIG
+  if [[ $node_image_is_stock != true && $family != ipv4 ]]; then
+    cni_config "$family" >"$dir/cni.conflist"
+    cat <<CONFIG
+    extraMounts:
+      - {hostPath: $dir/cni.conflist, containerPath: /etc/cni/net.d/10-bridge.conflist, readOnly: true}
+CONFIG
+  fi
   [[ ! -e /sys/fs/cgroup/cgroup.controllers ]] || return 0
   cat <<CONFIG
 kubeadmConfigPatches:
@@ -110,26 +150,46 @@ CONFIG
 
 # Lets nothing of another cluster into a node but packets to the gateways' port, and answers. The API server, kubelet, pods
 # and services of a cluster are then out of reach for the others, as between clusters in different networks.
-firewall_up() {
-  local cluster=$1 host node
-  node=$(cluster_address "$cluster")
-  host=$(docker network inspect -f '{{(index .IPAM.Config 0).Gateway}}' "$network")
+firewall_up() { # CLUSTER
+  local cluster=$1 script
+  script=$(firewall_script "$cluster" 4)
+  if [[ $(cluster_family "$cluster") == ipv4 ]]; then
+    script+="
+    if [ \"\$(cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6 2>/dev/null || echo 1)\" = 0 ]; then
+      ip6tables -w -t mangle -C PREROUTING -i eth0 -j DROP 2>/dev/null || ip6tables -w -t mangle -I PREROUTING -i eth0 -j DROP
+    fi"
+  else
+    script+=$'\n'$(firewall_script "$cluster" 6)
+  fi
+  quietly "firewall-$cluster" in_node "$cluster" sh -euc "$script" || fail "the firewall of cluster $cluster"
+}
+
+# The rules of one family, as a script for the node: firewall_script CLUSTER 4|6
+firewall_script() {
+  local host node tables=iptables neighbours=''
+  node=$(cluster_address "$1" "$2")
+  host=$(network_gateway "$(cluster_network "$1")" "$2")
+  if [[ $2 == 6 ]]; then
+    tables=ip6tables
+    # What ARP is to IPv4 are packets in IPv6.
+    neighbours='-A TOMBOLO-DEMO -p ipv6-icmp --icmpv6-type neighbour-solicitation -j RETURN
+-A TOMBOLO-DEMO -p ipv6-icmp --icmpv6-type neighbour-advertisement -j RETURN'
+  fi
   # In mangle, which comes before the address translation of node ports: the packet still has the port it was sent to.
   # Built beside the old chain and put in its place at once, so that a second run leaves no gap.
-  quietly "firewall-$cluster" in_node "$cluster" sh -euc "
-    iptables-restore --wait --noflush <<RULES
+  cat <<SCRIPT
+    $tables-restore --wait --noflush <<RULES
 *mangle
 :TOMBOLO-DEMO - [0:0]
 -A TOMBOLO-DEMO -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN
+$neighbours
 -A TOMBOLO-DEMO -s $host -j RETURN
 -A TOMBOLO-DEMO -d $node -p udp --dport $gateway_port -j RETURN
 -A TOMBOLO-DEMO -j DROP
 COMMIT
 RULES
-    iptables -w -t mangle -C PREROUTING -i eth0 -j TOMBOLO-DEMO 2>/dev/null || iptables -w -t mangle -I PREROUTING -i eth0 -j TOMBOLO-DEMO
-    if [ \"\$(cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6 2>/dev/null || echo 1)\" = 0 ]; then
-      ip6tables -w -t mangle -C PREROUTING -i eth0 -j DROP 2>/dev/null || ip6tables -w -t mangle -I PREROUTING -i eth0 -j DROP
-    fi" || fail "the firewall of cluster $cluster"
+    $tables -w -t mangle -C PREROUTING -i eth0 -j TOMBOLO-DEMO 2>/dev/null || $tables -w -t mangle -I PREROUTING -i eth0 -j TOMBOLO-DEMO
+SCRIPT
 }
 
 # Puts images of the engine into a cluster's node, unless they are there: load_images CLUSTER IMAGE...
@@ -150,14 +210,17 @@ load_images() {
   }
 }
 
-clusters_down() {
-  local cluster
-  for cluster in $(made_clusters); do
+clusters_down() { # CLUSTER...
+  local cluster place used=''
+  for cluster; do
     if docker inspect "$(cluster_node "$cluster")" >/dev/null 2>&1; then
       say "removing cluster $cluster"
-      quietly "delete-$cluster" kind_here delete cluster --name "$cluster" --kubeconfig "$kubeconfig"
+      quietly "delete-$cluster" kind_here "$cluster" delete cluster --kubeconfig "$kubeconfig"
     fi
     rm -rf "$(cluster_state "$cluster")"
   done
-  if docker network inspect "$network" >/dev/null 2>&1; then docker network rm "$network" >/dev/null; fi
+  for cluster in $(made_clusters); do used+=" $(cluster_network "$cluster") "; done
+  for place in "$network" "$network6"; do
+    if [[ $used != *" $place "* ]] && docker network inspect "$place" >/dev/null 2>&1; then docker network rm "$place" >/dev/null; fi
+  done
 }

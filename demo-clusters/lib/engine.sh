@@ -88,8 +88,17 @@ engine_down() {
   rm -rf "$engine_dir"
 }
 
-network_up() {
-  docker network inspect "$network" >/dev/null 2>&1 || docker network create "$network" >/dev/null
+network_up() { # NETWORK
+  local ipv6=()
+  [[ $1 == "$network" ]] || ipv6=(--ipv6 --subnet "$network6_range" --gateway "$network6_gateway")
+  docker network inspect "$1" >/dev/null 2>&1 || docker network create "${ipv6[@]}" "$1" >/dev/null
+}
+
+# The machine's own address on a network: network_gateway NETWORK 4|6
+network_gateway() {
+  local addresses
+  addresses=$(docker network inspect -f '{{range .IPAM.Config}}{{println .Gateway}}{{end}}' "$1")
+  if [[ $2 == 6 ]]; then grep : <<<"$addresses"; else grep -F . <<<"$addresses"; fi
 }
 
 has_image() { docker image inspect "$1" >/dev/null 2>&1; }

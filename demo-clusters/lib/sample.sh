@@ -21,13 +21,18 @@ sample_apply() { # CLUSTER FILE
   sed "s|image: tombolo-toolbox$|image: $(toolbox_image)|" "$demo_dir/sample/$2" | k "$1" apply -f - >/dev/null
 }
 
-sample_resolves() { [[ -n $(k "$1" -n demo exec client -- dig +short +time=1 +tries=1 "$sample_name") ]]; }
+# The name has an address of the importing cluster's first family; dig asks for those of IPv4 unless told.
+sample_record() { case $(cluster_family "$1") in ipv6) echo AAAA ;; esac; }
+
+# shellcheck disable=SC2046 # None or one word.
+sample_resolves() { [[ -n $(k "$1" -n demo exec client -- dig +short +time=1 +tries=1 "$sample_name" $(sample_record "$1")) ]]; }
 
 sample_answers() { k "$1" -n demo exec client -- curl -sS --fail --max-time 1 "http://$sample_name/hostname"; }
 
 sample_show() { # CLUSTER...
   local cluster exporter=$1 importer=$2
-  shown "$importer" -n demo exec client -- dig +noall +answer "$sample_name"
+  # shellcheck disable=SC2046 # None or one word.
+  shown "$importer" -n demo exec client -- dig +noall +answer "$sample_name" $(sample_record "$importer")
   for _ in 1 2 3 4 5; do shown "$importer" -n demo exec client -- curl -sS --max-time 5 "http://$sample_name/hostname"; done
   shown "$exporter" -n demo get pods -o wide
   for cluster in "$exporter" "$importer"; do shown "$cluster" get serviceexports,serviceimports,peers -A; done

@@ -50,6 +50,11 @@ link_clusters() { # CLUSTER...
   local here there
   say "linking $*"
   for there; do
+    for here; do
+      if [[ $(cluster_family "$here")/$(cluster_family "$there") == ipv4/ipv6 ]]; then translator_up "$there"; fi
+    done
+  done
+  for there; do
     wait_for 120 "the CA of $there (ConfigMap tombolo-ca)" has_ca "$there"
     for here; do
       [[ $here == "$there" ]] || introduce "$there" "$here"
@@ -69,8 +74,10 @@ published_ca() { k "$1" -n tombolo-system get configmap tombolo-ca -o 'jsonpath=
 
 # Tells one cluster where another is, and by which CA its gateways are known: introduce OTHER HERE
 introduce() {
-  jq -n --arg id "$1" --arg address "$(cluster_address "$1"):$gateway_port" --arg ca "$(published_ca "$1")" '{
+  local addresses
+  mapfile -t addresses < <(dialled_at "$1" "$2")
+  jq -n --arg id "$1" --arg ca "$(published_ca "$1")" '{
     apiVersion: "tombolo.io/v1alpha1", kind: "Peer", metadata: {name: $id},
-    spec: {clusterID: $id, addresses: [$address], caBundle: $ca}}' |
+    spec: {clusterID: $id, addresses: $ARGS.positional, caBundle: $ca}}' --args "${addresses[@]}" |
     k "$2" apply --server-side --force-conflicts --field-manager demo -f - >/dev/null
 }
