@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::node::Node;
 use crate::tool::Tool;
 
-/// Handle on all clusters of the demo.
+/// Handle on clusters of the demo.
 #[derive(Clone, Debug)]
 pub struct Demo {
     clusters: Vec<Cluster>,
@@ -20,11 +20,20 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Finds the clusters by `demo.sh env`.
+    /// Finds the two that every demo has, by `demo.sh env`.
     ///
     /// # Errors
-    /// If there are none, or one of them cannot be reached.
+    /// If they are not there.
     pub async fn load() -> Result<Self> {
+        Self::of(&["east", "west"]).await
+    }
+
+    /// Finds the clusters of these names, two or more, by `demo.sh env`. Others may be up beside them.
+    ///
+    /// # Errors
+    /// If one of them is not there.
+    pub async fn of(names: &[&str]) -> Result<Self> {
+        ensure!(names.len() > 1, "{names:?} is no clusterset");
         let environment = environment().await?;
         let variable = |name: &str| {
             let value = environment.get(name).filter(|value| !value.is_empty());
@@ -41,45 +50,28 @@ impl Demo {
             format!("{path}: no demo clusters? `demo-clusters/demo.sh up` makes them")
         })?;
         let mut clusters = Vec::new();
-        for context in kubeconfig
-            .contexts
-            .iter()
-            .map(|context| context.name.as_str())
-        {
-            let Some(name) = context.strip_prefix("kind-") else {
-                continue;
-            };
+        for &name in names {
+            let context = format!("kind-{name}");
             let options = KubeConfigOptions {
-                context: Some(context.to_owned()),
+                context: Some(context.clone()),
                 ..KubeConfigOptions::default()
             };
             let config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options)
                 .await
                 .with_context(|| format!("context {context} of {path}"))?;
             let client = Client::try_from(config).with_context(|| format!("client of {name}"))?;
-            let kubectl = tool("kubectl").with("--context").with(context);
-            let helm = tool("helm").with("--kube-context").with(context);
+            let kubectl = tool("kubectl").with("--context").with(&context);
+            let helm = tool("helm").with("--kube-context").with(&context);
             let node = Node::new(&format!("{name}-control-plane"), tool("docker"));
             clusters.push(Cluster::new(name, client, kubectl, helm, node));
         }
-        // The two that every demo has come first, in this order.
-        clusters.sort_by_key(|cluster| match cluster.name() {
-            "east" => 0,
-            "west" => 1,
-            _ => 2,
-        });
-        let names: Vec<_> = clusters.iter().map(Cluster::name).collect();
-        ensure!(
-            names.starts_with(&["east", "west"]),
-            "the demo clusters are {names:?}"
-        );
         Ok(Self {
             clusters,
             toolbox: variable("TOMBOLO_TOOLBOX")?.clone(),
         })
     }
 
-    /// Every cluster, in the order of `demo.sh`.
+    /// The clusters, in the order in which they were asked for.
     #[must_use]
     pub fn clusters(&self) -> &[Cluster] {
         &self.clusters

@@ -72,6 +72,15 @@ impl Node {
             .await
     }
 
+    /// Its IPv6 address on that network.
+    ///
+    /// # Errors
+    /// If docker does not tell it.
+    pub async fn address6(&self) -> Result<String> {
+        self.output("ip -6 -o addr show dev eth0 scope global | sed 's|.*inet6 ||; s|/.*||'")
+            .await
+    }
+
     /// Lets no packet of a link reach this node, until the fault is dropped.
     ///
     /// # Errors

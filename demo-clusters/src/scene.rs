@@ -26,12 +26,19 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Makes a new namespace in every cluster.
+    /// Makes a new namespace in east and in west.
     ///
     /// # Errors
     /// If there are no clusters, or they do not take it.
     pub async fn new(subject: &str) -> Result<Self> {
-        let demo = Demo::load().await?;
+        Self::in_demo(Demo::load().await?, subject).await
+    }
+
+    /// Makes a new namespace in every cluster of a demo.
+    ///
+    /// # Errors
+    /// If a cluster does not take it.
+    pub async fn in_demo(demo: Demo, subject: &str) -> Result<Self> {
         let namespace = format!("e2e-{subject}-{:x}", now_ms() / 100 % 0x1_0000_0000);
         let scene = Self { demo, namespace };
         try_join_all(scene.demo.clusters().iter().map(make_ballast)).await?;
