@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every test: formatting, lints, documentation, scripts, chart, unit and integration tests, and the end-to-end tests on two
-# real clusters.
+# Every test: formatting, lints, documentation, scripts, chart, unit and integration tests, and the end-to-end tests on real
+# clusters: two, and then three of different IP families.
 #
 #   test.sh           all of it; clusters that were not up before are taken down at the end
 #   test.sh --keep    leave the clusters up, to look at them or for the next run
@@ -64,16 +64,25 @@ end_to_end() { # FILE THREADS
 }
 
 # What one wants to see of clusters that nobody can look at any more.
-diagnose() {
+diagnose() { # CLUSTER...
   local cluster program
   demo-clusters/demo.sh status || true
   eval "$(demo-clusters/demo.sh env)"
-  for cluster in east west; do
+  for cluster; do
     for program in operator gateway dns; do
       printf '\n--- %s of %s\n' "$program" "$cluster"
       k "$cluster" -n tombolo-system logs --prefix --tail 60 --selector "tombolo.io/component=$program" || true
     done
   done
+}
+
+clusters_up() { find "$state/clusters" -mindepth 2 -name made -printf '%h\n' 2>/dev/null | sed 's|.*/||' | sort; }
+
+# Removes the clusters that this run made.
+remove_new_clusters() {
+  local new
+  new=$(comm -13 <(echo "$were_up") <(clusters_up) | paste -sd ,)
+  $keep || [[ -z $new ]] || demo-clusters/demo.sh down --clusters "$new"
 }
 
 require_go
@@ -93,7 +102,7 @@ step 'unit and integration tests' cargo test --locked --workspace --no-fail-fast
 step 'real clients of the resolver' cargo test --locked --package tombolo-dns --test resolver -- --ignored || true
 
 if ! $quick; then
-  was_up=$([[ -n $(find "$state/clusters" -mindepth 2 -name made 2>/dev/null) ]] && echo true || echo false)
+  were_up=$(clusters_up)
   if step 'clusters' demo-clusters/demo.sh up --no-sample; then
     for cluster in east west; do
       k "$cluster" delete namespace --selector tombolo.io/e2e --wait=false >/dev/null || true
@@ -108,9 +117,17 @@ if ! $quick; then
     end_to_end boundaries 2 || true
     end_to_end faults 1 || true
     end_to_end uninstall 1 || true
-    if ((failed > before)); then diagnose; fi
+    if ((failed > before)); then diagnose east west; fi
   fi
-  if ! $keep && ! $was_up; then demo-clusters/demo.sh down; fi
+  # One set after the other: a small machine has no room for both.
+  remove_new_clusters
+  if step 'clusters of each IP family' demo-clusters/demo.sh up --clusters four,six,both --ip-family ipv4,ipv6,dual --no-sample; then
+    before=$failed
+    end_to_end families 2 || true
+    if ((failed > before)); then diagnose four six both; fi
+  fi
+  remove_new_clusters
+  if ! $keep && [[ -z $were_up ]]; then demo-clusters/demo.sh down; fi
 fi
 
 for name in "${failures[@]}"; do echo "FAILED: $name"; done
