@@ -76,7 +76,7 @@ diagnose() { # CLUSTER...
   done
 }
 
-clusters_up() { find "$state/clusters" -mindepth 2 -name made -printf '%h\n' 2>/dev/null | sed 's|.*/||' | sort; }
+clusters_up() { { find "$state/clusters" -mindepth 2 -name made -printf '%h\n' 2>/dev/null || true; } | sed 's|.*/||' | sort; }
 
 # Removes the clusters that this run made.
 remove_new_clusters() {
