@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use hickory_proto::op::{Header, HeaderCounts};
+use hickory_proto::op::{Header, HeaderCounts, Metadata};
 use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
@@ -79,40 +79,56 @@ impl RequestHandler for Handler {
     async fn handle_request<R: ResponseHandler, T: Time>(
         &self,
         request: &Request,
-        mut response_handle: R,
+        response_handle: R,
     ) -> ResponseInfo {
         let started = Instant::now();
         let transport = transport(request.protocol());
         let cookie = |of_client| self.cookie(of_client, request.src().ip());
         let snapshot = self.published.load_full();
         let reply = Reply::to(request, &snapshot, self.rotation(), transport, cookie);
-        let mut builder = MessageResponseBuilder::from_message_request(request);
-        if let Some(edns) = &reply.edns {
-            builder.edns(edns);
-        }
-        let response = builder.build(
-            reply.metadata,
-            &reply.answers,
-            &[],
-            &reply.authorities,
-            &reply.additionals,
-        );
-        let sent = response_handle.send_response(response).await;
-
-        let questions = request.queries.queries();
-        let record_type = questions.first().map(|question| question.query_type());
-        let code = reply.metadata.response_code;
-        self.metrics
-            .answered(transport, record_type, code, started.elapsed());
-        sent.unwrap_or_else(|error| {
-            tracing::debug!(source = %request.src(), %error, "answer not sent");
-            Header {
-                metadata: reply.metadata,
-                counts: HeaderCounts::default(),
-            }
-            .into()
-        })
+        send(&reply, request, response_handle, &self.metrics, started).await
     }
+}
+
+/// Sends the reply to a request, and counts it.
+pub(crate) async fn send<R: ResponseHandler>(
+    reply: &Reply,
+    request: &Request,
+    mut response_handle: R,
+    metrics: &DnsMetrics,
+    started: Instant,
+) -> ResponseInfo {
+    let mut builder = MessageResponseBuilder::from_message_request(request);
+    if let Some(edns) = &reply.edns {
+        builder.edns(edns);
+    }
+    let response = builder.build(
+        reply.metadata,
+        &reply.answers,
+        &[],
+        &reply.authorities,
+        &reply.additionals,
+    );
+    let sent = response_handle.send_response(response).await;
+
+    let questions = request.queries.queries();
+    let record_type = questions.first().map(|question| question.query_type());
+    let code = reply.metadata.response_code;
+    let transport = transport(request.protocol());
+    metrics.answered(transport, record_type, code, started.elapsed());
+    sent.unwrap_or_else(|error| {
+        tracing::debug!(source = %request.src(), %error, "answer not sent");
+        nothing(reply.metadata)
+    })
+}
+
+/// For hickory's server, where nothing was sent.
+pub(crate) fn nothing(metadata: Metadata) -> ResponseInfo {
+    Header {
+        metadata,
+        counts: HeaderCounts::default(),
+    }
+    .into()
 }
 
 // hickory's enum has protocols that need its features; these are all that are compiled in.

@@ -6,14 +6,13 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use hickory_proto::op::{Header, HeaderCounts, OpCode, ResponseCode};
+use hickory_proto::op::{OpCode, ResponseCode};
 use hickory_server::net::runtime::Time;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::MessageResponseBuilder;
 use tombolo_dns_zone::wire;
 
 use crate::chain::{Answered, MULTICLUSTER, Outcome, Query, Response};
-use crate::handler::transport;
+use crate::handler::{nothing, send, transport};
 use crate::metrics::{DnsMetrics, Transport};
 use crate::reply::Reply;
 use crate::udp::{FastPath, Verdict};
@@ -109,34 +108,14 @@ impl RequestHandler for ChainHandler {
     async fn handle_request<R: ResponseHandler, T: Time>(
         &self,
         request: &Request,
-        mut response_handle: R,
+        response_handle: R,
     ) -> ResponseInfo {
         let started = Instant::now();
         let transport = transport(request.protocol());
         let Some(reply) = self.reply(request, transport, started).await else {
-            return nothing(request);
+            return nothing(request.metadata);
         };
-        let mut builder = MessageResponseBuilder::from_message_request(request);
-        if let Some(edns) = &reply.edns {
-            builder.edns(edns);
-        }
-        let response = builder.build(
-            reply.metadata,
-            &reply.answers,
-            &[],
-            &reply.authorities,
-            &reply.additionals,
-        );
-        let sent = response_handle.send_response(response).await;
-        let questions = request.queries.queries();
-        let record_type = questions.first().map(|question| question.query_type());
-        let code = reply.metadata.response_code;
-        self.metrics
-            .answered(transport, record_type, code, started.elapsed());
-        sent.unwrap_or_else(|error| {
-            tracing::debug!(source = %request.src(), %error, "answer not sent");
-            nothing(request)
-        })
+        send(&reply, request, response_handle, &self.metrics, started).await
     }
 }
 
@@ -166,14 +145,6 @@ fn query(request: &Request, transport: Transport) -> Result<Query, ResponseCode>
         edns: edns.map(|edns| (edns.max_payload(), edns.flags().dnssec_ok)),
         octets: request.as_slice().len(),
     })
-}
-
-fn nothing(request: &Request) -> ResponseInfo {
-    Header {
-        metadata: request.metadata,
-        counts: HeaderCounts::default(),
-    }
-    .into()
 }
 
 #[cfg(test)]

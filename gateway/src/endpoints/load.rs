@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Answers faster than this are equal: within a cluster the difference is noise.
-const FAST: Duration = Duration::from_millis(1);
+/// Answers faster than this are equal. Within a cluster even a slow network takes a tenth of it; more
+/// than that is a processor that was busy for a moment, at either end.
+const FAST: Duration = Duration::from_millis(20);
 /// How much a new answer time counts against the mean of all before.
 const WEIGHT: f64 = 0.25;
 /// Half of a slow answer is forgotten after so long: who is passed over gives no newer one, and must
 /// not be passed over for ever.
-const HALF_LIFE: Duration = Duration::from_secs(5);
+const HALF_LIFE: Duration = Duration::from_secs(2);
 /// How long an endpoint that did not answer comes last; twice as long after each further failure.
 const SHUNNED: Duration = Duration::from_secs(1);
 /// Failures after which the time does not double any more: half a minute.
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn a_slow_endpoint_is_dearer_but_not_for_noise() {
         let now = Instant::now();
-        let [fast, faster, slow] = [200, 50, 20_000].map(|micros| {
+        let [fast, faster, slow] = [10_000, 50, 50_000].map(|micros| {
             let load = Load::default();
             load.answered(now, Duration::from_micros(micros));
             load.cost(now)

@@ -11,7 +11,7 @@ use tombolo_gateway::metrics::Direction;
 use tombolo_link::{Connect, OpenError, Protocol, RefusalReason, Source};
 
 use crate::backend::{fetch, named, nobody};
-use crate::site::{Cluster, NAMESPACE, PORT, Site, fresh_address, link};
+use crate::site::{Cluster, NAMESPACE, PORT, Site, Three, fresh_address, link};
 
 #[tokio::test]
 async fn a_client_reaches_every_pod_of_another_cluster() {
@@ -48,33 +48,20 @@ async fn an_endpoint_that_is_down_is_passed_over() {
 
 #[tokio::test]
 async fn another_cluster_is_asked_when_one_refuses() {
-    let (east, south, west) = (
-        Cluster::new("east"),
-        Cluster::new("south"),
-        Cluster::new("west"),
-    );
-    let (mut at_east, mut at_south, mut at_west) = (
-        east.start("east-0"),
-        south.start("south-0"),
-        west.start("west-0"),
-    );
-    for site in [&at_east, &at_south] {
-        site.links.set_peers(vec![west.peer(&[])]);
-    }
-    at_west.links.set_peers(vec![
-        east.peer(&[at_east.links.local_addr()]),
-        south.peer(&[at_south.links.local_addr()]),
-    ]);
-    at_west.linked("east", 1).await;
-    at_west.linked("south", 1).await;
-    at_east.export("web", &[]);
-    at_south.export("web", &[named("south").await]);
-    let web = at_west.import("web", &["east", "south"]);
+    let Three {
+        mut east,
+        mut south,
+        mut west,
+        ..
+    } = Three::linked().await;
+    east.export("web", &[]);
+    south.export("web", &[named("south").await]);
+    let web = west.import("web", &["east", "south"]);
 
     for _ in 0..20 {
         assert_eq!(fetch(web).await.unwrap(), "south");
     }
-    assert!(at_east.refused(Direction::Inbound, "NoReadyEndpoint") > 0);
+    assert!(east.refused(Direction::Inbound, "NoReadyEndpoint") > 0);
 }
 
 #[tokio::test]

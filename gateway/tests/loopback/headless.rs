@@ -9,7 +9,7 @@ use tombolo_gateway::metrics::Direction;
 use tombolo_link::{Connect, OpenError, Protocol, RefusalReason, Source};
 
 use crate::backend::{fetch, named};
-use crate::site::{Cluster, NAMESPACE, PORT, Site, link};
+use crate::site::{Cluster, NAMESPACE, PORT, Site, Three, link};
 
 #[tokio::test]
 async fn each_address_leads_to_its_own_pod_and_never_to_another() {
@@ -72,30 +72,17 @@ async fn a_pod_that_restarts_elsewhere_under_its_hostname_is_reached_again() {
 
 #[tokio::test]
 async fn an_endpoint_of_one_cluster_is_not_sought_in_another() {
-    let (east, south, west) = (
-        Cluster::new("east"),
-        Cluster::new("south"),
-        Cluster::new("west"),
-    );
-    let (mut at_east, mut at_south, mut at_west) = (
-        east.start("east-0"),
-        south.start("south-0"),
-        west.start("west-0"),
-    );
-    for site in [&at_east, &at_south] {
-        site.links.set_peers(vec![west.peer(&[])]);
-    }
-    at_west.links.set_peers(vec![
-        east.peer(&[at_east.links.local_addr()]),
-        south.peer(&[at_south.links.local_addr()]),
-    ]);
-    at_west.linked("east", 1).await;
-    at_west.linked("south", 1).await;
-    at_east.export_headless("db", &[]);
-    at_south.export_headless("db", &[("db-0", named("south").await)]);
+    let Three {
+        mut east,
+        mut south,
+        mut west,
+        ..
+    } = Three::linked().await;
+    east.export_headless("db", &[]);
+    south.export_headless("db", &[("db-0", named("south").await)]);
 
-    let in_east = at_west.import_endpoint("db", of_east("db-0"));
-    let in_south = at_west.import_endpoint("db", EndpointName::new("south", "db-0"));
+    let in_east = west.import_endpoint("db", of_east("db-0"));
+    let in_south = west.import_endpoint("db", EndpointName::new("south", "db-0"));
 
     assert_eq!(
         fetch(in_east).await.unwrap_err().kind(),

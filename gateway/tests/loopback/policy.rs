@@ -12,7 +12,7 @@ use tombolo_crds::traffic_policy::{
 use tombolo_gateway::metrics::{Direction, ReasonLabels};
 
 use crate::backend::{echo, fetch, named, nobody};
-use crate::site::{Cluster, Site, link};
+use crate::site::{Cluster, Site, Three, link};
 use crate::udp_backend::{self, client};
 
 #[tokio::test]
@@ -123,49 +123,33 @@ async fn pods_are_told_apart_by_their_labels_in_another_cluster() {
 
 #[tokio::test]
 async fn a_cluster_is_asked_as_often_as_it_has_endpoints_and_not_without_any() {
-    let (east, south, west) = (
-        Cluster::new("east"),
-        Cluster::new("south"),
-        Cluster::new("west"),
-    );
-    let (mut at_east, mut at_south, mut at_west) = (
-        east.start("east-0"),
-        south.start("south-0"),
-        west.start("west-0"),
-    );
-    for site in [&at_east, &at_south] {
-        site.links.set_peers(vec![west.peer(&[])]);
-    }
-    at_west.links.set_peers(vec![
-        east.peer(&[at_east.links.local_addr()]),
-        south.peer(&[at_south.links.local_addr()]),
-    ]);
-    at_west.linked("east", 1).await;
-    at_west.linked("south", 1).await;
+    let Three {
+        mut east,
+        mut south,
+        mut west,
+        ..
+    } = Three::linked().await;
     let mut backends = Vec::new();
     for _ in 0..4 {
         backends.push(named("east").await);
     }
-    at_east.export("web", &backends);
-    at_south.export("web", &[named("south").await]);
-    let web = at_west.import("web", &["east", "south"]);
-    at_east.tell_headcounts();
-    at_south.tell_headcounts();
-    at_west.hears("east", "web", 4).await;
-    at_west.hears("south", "web", 1).await;
+    east.export("web", &backends);
+    south.export("web", &[named("south").await]);
+    let web = west.import("web", &["east", "south"]);
+    east.tell_headcounts();
+    south.tell_headcounts();
+    west.hears("east", "web", 4).await;
+    west.hears("south", "web", 1).await;
 
     let said = tally(web, 200).await;
     assert!((137..=183).contains(&said["east"]), "{said:?}");
 
-    at_south.slices("web", &[]);
-    at_south.tell_headcounts();
-    at_west.hears("south", "web", 0).await;
-    let before = at_south.refused(Direction::Inbound, "NoReadyEndpoint");
+    south.slices("web", &[]);
+    south.tell_headcounts();
+    west.hears("south", "web", 0).await;
+    let before = south.refused(Direction::Inbound, "NoReadyEndpoint");
     assert_eq!(tally(web, 20).await, [("east".to_owned(), 20)].into());
-    assert_eq!(
-        at_south.refused(Direction::Inbound, "NoReadyEndpoint"),
-        before
-    );
+    assert_eq!(south.refused(Direction::Inbound, "NoReadyEndpoint"), before);
 }
 
 #[tokio::test]

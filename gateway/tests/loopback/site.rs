@@ -456,6 +456,37 @@ impl Drop for Site {
     }
 }
 
+/// `west`, which dials `east` and `south`.
+pub(crate) struct Three {
+    pub(crate) east: Site,
+    pub(crate) south: Site,
+    pub(crate) west: Site,
+    _clusters: [Cluster; 3],
+}
+
+impl Three {
+    pub(crate) async fn linked() -> Self {
+        let [east, south, west] = ["east", "south", "west"].map(Cluster::new);
+        let (at_east, at_south) = (east.start("east-0"), south.start("south-0"));
+        let at_west = west.start("west-0");
+        for site in [&at_east, &at_south] {
+            site.links.set_peers(vec![west.peer(&[])]);
+        }
+        at_west.links.set_peers(vec![
+            east.peer(&[at_east.links.local_addr()]),
+            south.peer(&[at_south.links.local_addr()]),
+        ]);
+        at_west.linked("east", 1).await;
+        at_west.linked("south", 1).await;
+        Self {
+            east: at_east,
+            south: at_south,
+            west: at_west,
+            _clusters: [east, south, west],
+        }
+    }
+}
+
 /// Links `near` to `far`, which does not dial.
 pub(crate) async fn link(near: (&Cluster, &Site), far: (&Cluster, &Site)) {
     far.1.links.set_peers(vec![near.0.peer(&[])]);
