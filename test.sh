@@ -88,8 +88,8 @@ remove_new_clusters() {
 require_go
 require_rust
 require_packages build-essential cmake git jq knot-dnsutils shellcheck
-# The chart's tests and the operator's run with these; the first call on a machine builds them.
-step 'programs from Go modules' demo-clusters/binaries/build.sh helm kubectl kube-apiserver etcd
+# The tests of the chart, the operator and the resolver run with these; the first call on a machine builds them.
+step 'programs from Go modules' demo-clusters/binaries/build.sh helm kubectl kube-apiserver etcd coredns
 PATH=$(dirname "$(program_path helm)"):$(dirname "$(program_path kubectl)"):$PATH
 export PATH
 

@@ -14,6 +14,8 @@
 
 #[path = "../harness/api_server.rs"]
 mod api_server;
+#[path = "../harness/patience.rs"]
+mod patience;
 #[path = "../harness/process.rs"]
 mod process;
 #[path = "../harness/program.rs"]

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, PostParams};
@@ -14,8 +13,8 @@ use kube::config::KubeConfigOptions;
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
+use crate::patience::eventually;
 use crate::process::Process;
-use crate::scene::eventually;
 
 const TOKEN: &str = "administrator";
 
@@ -62,24 +61,8 @@ pub(crate) struct Request {
 
 impl Programs {
     fn build() -> Self {
-        let build =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo-clusters/binaries/build.sh");
-        println!(
-            "kube-apiserver and etcd: {} builds what is missing",
-            build.display()
-        );
-        let output = Command::new(&build)
-            .args(["kube-apiserver", "etcd"])
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{} failed", build.display());
-        let paths = String::from_utf8(output.stdout).unwrap();
-        let mut paths = paths.lines().map(PathBuf::from);
-        Self {
-            api_server: paths.next().unwrap(),
-            etcd: paths.next().unwrap(),
-        }
+        let [api_server, etcd] = build(["kube-apiserver", "etcd"]);
+        Self { api_server, etcd }
     }
 }
 
@@ -194,11 +177,18 @@ impl Cluster {
 
     /// Writes a kubeconfig with which a program is `user`.
     pub(crate) fn kubeconfig_of(&self, user: &str) -> PathBuf {
-        let path = self
-            .dir
-            .join(format!("{}.kubeconfig", user.replace(':', "-")));
+        self.write_kubeconfig(&user.replace(':', "-"), Some(user))
+    }
+
+    /// Writes a kubeconfig with which a program may do everything.
+    pub(crate) fn admin_kubeconfig(&self) -> PathBuf {
+        self.write_kubeconfig("admin", None)
+    }
+
+    fn write_kubeconfig(&self, name: &str, user: Option<&str>) -> PathBuf {
+        let path = self.dir.join(format!("{name}.kubeconfig"));
         // JSON is YAML.
-        fs::write(&path, self.kubeconfig(Some(user)).to_string()).unwrap();
+        fs::write(&path, self.kubeconfig(user).to_string()).unwrap();
         path
     }
 
@@ -286,10 +276,26 @@ impl Request {
     }
 }
 
+/// Where these programs of other projects are: those that are missing are built.
+pub(crate) fn build<const N: usize>(names: [&str; N]) -> [PathBuf; N] {
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo-clusters/binaries/build.sh");
+    println!(
+        "{}: {} builds what is missing",
+        names.join(", "),
+        build.display()
+    );
+    let output = Command::new(&build)
+        .args(names)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{} failed", build.display());
+    let paths = String::from_utf8(output.stdout).unwrap();
+    let paths: Vec<PathBuf> = paths.lines().map(PathBuf::from).collect();
+    paths.try_into().unwrap()
+}
+
 fn local_url(scheme: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("{scheme}://{}", listener.local_addr().unwrap())
 }
-
-/// How long what should come to pass may take on a machine that is busy with other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);

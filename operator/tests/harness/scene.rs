@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::future::Future;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Service};
@@ -22,7 +20,8 @@ use tombolo_crds::about::ClusterProperty;
 use tombolo_crds::mcs::{ServiceExport, ServiceImport};
 use tombolo_crds::well_known::{ENDPOINT_LABEL, ENDPOINT_NAMESPACE_LABEL, SOURCE_CLUSTER_LABEL};
 
-use crate::api_server::{Cluster, PATIENCE};
+use crate::api_server::Cluster;
+pub(crate) use crate::patience::eventually;
 use crate::program::{Operator, SYSTEM, Start, prepare};
 
 static SHARED: LazyLock<Cluster> = LazyLock::new(Cluster::start);
@@ -352,25 +351,6 @@ impl Scene {
 /// What was written in the cluster that tests share.
 pub(crate) fn shared_writes() -> Vec<String> {
     SHARED.writes()
-}
-
-/// Polls until it is so.
-///
-/// # Panics
-/// If it is not for very long.
-pub(crate) async fn eventually<T, F, R>(what: &str, mut is_so: F) -> T
-where
-    F: FnMut() -> R,
-    R: Future<Output = Result<T, String>>,
-{
-    let began = tokio::time::Instant::now();
-    loop {
-        match is_so().await {
-            Ok(value) => return value,
-            Err(found) if began.elapsed() > PATIENCE => panic!("not so: {what}; found {found}"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
 }
 
 fn find(

@@ -21,6 +21,8 @@ mod gateways;
 mod headless;
 mod imports;
 mod leadership;
+#[path = "../harness/patience.rs"]
+mod patience;
 #[path = "../harness/process.rs"]
 mod process;
 #[path = "../harness/program.rs"]
