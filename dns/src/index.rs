@@ -28,8 +28,8 @@ pub struct ZoneIndex {
 #[derive(Debug, Default)]
 struct Known {
     import: Option<Arc<ImportState>>,
-    /// Few, by their names.
-    slices: Vec<(Box<str>, Arc<SliceState>)>,
+    /// Few, each the very one that is found by its name.
+    slices: Vec<Arc<SliceState>>,
     service: Option<Arc<Service>>,
 }
 
@@ -97,7 +97,11 @@ impl ZoneIndex {
         self.known
             .retain(|_, known| known.import.is_some() || !known.slices.is_empty());
         for (key, known) in &mut self.known {
-            known.service = known.build(key);
+            let service = known.build(key);
+            // One copy, that of the snapshot, of what is the same.
+            if service != known.service {
+                known.service = service;
+            }
         }
         self.unpublished = Unpublished::All;
         self.changed.notify_one();
@@ -125,19 +129,22 @@ impl ZoneIndex {
     /// The service that the slice belonged to.
     fn unlink(&mut self, slice: &Key) -> Option<Key> {
         let old = self.slices.remove(slice)?;
-        let service = Key::new(slice.namespace.as_str(), old.service.as_str());
+        let service = Key::new(slice.namespace.as_str(), old.service.as_ref());
         if let Some(known) = self.known.get_mut(&service) {
-            known.slices.retain(|(name, _)| **name != *slice.name);
+            let mut slices = known.slices.iter();
+            if let Some(position) = slices.position(|slice| Arc::ptr_eq(slice, &old)) {
+                known.slices.remove(position);
+            }
         }
         Some(service)
     }
 
     fn link(&mut self, key: &Key, slice: &Arc<SliceState>) -> Key {
-        let service = Key::new(key.namespace.as_str(), slice.service.as_str());
+        let service = Key::new(key.namespace.as_str(), slice.service.as_ref());
         let known = self.known.entry(service.clone()).or_default();
-        known
-            .slices
-            .push((key.name.as_str().into(), Arc::clone(slice)));
+        // Most services have one, and `push` would make room for four.
+        known.slices.reserve_exact(1);
+        known.slices.push(Arc::clone(slice));
         self.slices.insert(key.clone(), Arc::clone(slice));
         service
     }
@@ -151,11 +158,11 @@ impl Known {
         let kind = if import.headless {
             let slices = self.slices.iter();
             ImportKind::Headless {
-                endpoints: slices.flat_map(|(_, slice)| slice.endpoints()).collect(),
+                endpoints: slices.flat_map(|slice| slice.endpoints()).collect(),
             }
         } else {
             ImportKind::ClusterSetIp {
-                addresses: import.addresses.clone(),
+                addresses: import.addresses.to_vec(),
                 ports: import.ports.iter().map(Port::from).collect(),
             }
         };

@@ -15,23 +15,25 @@ fn import(headless: bool, addresses: &[&str]) -> Arc<ImportState> {
             .iter()
             .map(|address| address.parse().unwrap())
             .collect(),
-        ports: vec![PortState {
+        ports: [PortState {
             name: None,
-            protocol: "TCP".to_owned(),
+            protocol: "TCP".into(),
             number: 80,
-        }],
+        }]
+        .into(),
     })
 }
 
 fn slice(service: &str, cluster: &str, address: &str) -> Arc<SliceState> {
     Arc::new(SliceState {
-        service: service.to_owned(),
-        cluster: cluster.to_owned(),
-        endpoints: vec![EndpointState {
+        service: service.into(),
+        cluster: cluster.into(),
+        endpoints: [EndpointState {
             hostname: None,
-            addresses: vec![address.parse().unwrap()],
-        }],
-        ports: vec![],
+            addresses: [address.parse().unwrap()].into(),
+        }]
+        .into(),
+        ports: [].into(),
     })
 }
 

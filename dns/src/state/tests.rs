@@ -4,8 +4,8 @@ use super::*;
 
 fn port(name: Option<&str>, protocol: &str, number: u16) -> PortState {
     PortState {
-        name: name.map(str::to_owned),
-        protocol: protocol.to_owned(),
+        name: name.map(Into::into),
+        protocol: protocol.into(),
         number,
     }
 }
@@ -36,8 +36,10 @@ fn an_import_keeps_addresses_and_ports_that_mean_something() {
         ImportState::from(import),
         ImportState {
             headless: false,
-            addresses: vec!["10.96.0.7".parse().unwrap(), "fd00::7".parse().unwrap()],
-            ports: vec![port(Some("http"), "TCP", 80), port(None, "UDP", 53)],
+            addresses: ["10.96.0.7", "fd00::7"]
+                .map(|address| address.parse().unwrap())
+                .into(),
+            ports: [port(Some("http"), "TCP", 80), port(None, "UDP", 53)].into(),
         }
     );
 }
@@ -61,16 +63,16 @@ fn a_slice_keeps_what_is_ready() {
     let state = SliceState::new(slice).unwrap();
 
     assert_eq!(
-        (state.service.as_str(), state.cluster.as_str()),
+        (state.service.as_ref(), state.cluster.as_ref()),
         ("db", "east")
     );
     let hostnames: Vec<_> = state
         .endpoints
         .iter()
-        .map(|endpoint| &endpoint.hostname)
+        .map(|endpoint| endpoint.hostname.as_deref())
         .collect();
-    assert_eq!(hostnames, [&Some("db-0".to_owned()), &None]);
-    assert_eq!(state.ports, [port(Some("sql"), "TCP", 5432)]);
+    assert_eq!(hostnames, [Some("db-0"), None]);
+    assert_eq!(*state.ports, [port(Some("sql"), "TCP", 5432)]);
     assert_eq!(state.endpoints().count(), 2);
 }
 

@@ -103,8 +103,8 @@ fn a_change_is_answered_soon_after() {
     let key = Key::new("shop", "web");
     let moved = ImportState {
         headless: false,
-        addresses: vec!["10.96.0.2".parse().unwrap()],
-        ports: vec![],
+        addresses: ["10.96.0.2".parse().unwrap()].into(),
+        ports: [].into(),
     };
 
     server.index.lock().apply(&key, &Arc::new(moved));

@@ -74,15 +74,15 @@ fn additional_records_that_do_not_fit_are_no_truncation() {
     let mut lost_some = false;
     for hosts in 1..30 {
         let slice = SliceState {
-            service: "big".to_owned(),
-            cluster: "east".to_owned(),
+            service: "big".into(),
+            cluster: "east".into(),
             endpoints: (0..hosts)
                 .map(|n| EndpointState {
                     hostname: None,
-                    addresses: vec![[10, 0, 0, n].into()],
+                    addresses: [[10, 0, 0, n].into()].into(),
                 })
                 .collect(),
-            ports: vec![port("sql", "TCP", 5432)],
+            ports: [port("sql", "TCP", 5432)].into(),
         };
         server
             .index

@@ -71,23 +71,25 @@ impl Server {
         let server = Self::unsynced();
         let web = ImportState {
             headless: false,
-            addresses: vec!["10.96.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-            ports: vec![port("http", "TCP", 80), port("http3", "UDP", 80)],
+            addresses: ["10.96.0.1", "fd00::1"]
+                .map(|address| address.parse().unwrap())
+                .into(),
+            ports: [port("http", "TCP", 80), port("http3", "UDP", 80)].into(),
         };
         let big = ImportState {
             headless: true,
-            addresses: vec![],
-            ports: vec![],
+            addresses: [].into(),
+            ports: [].into(),
         };
         let hosts = (0..HOSTS).map(|n| EndpointState {
-            hostname: Some(format!("big-{n}")),
-            addresses: vec![[10, 0, 0, n].into()],
+            hostname: Some(format!("big-{n}").into()),
+            addresses: [[10, 0, 0, n].into()].into(),
         });
         let slice = SliceState {
-            service: "big".to_owned(),
-            cluster: "east".to_owned(),
+            service: "big".into(),
+            cluster: "east".into(),
             endpoints: hosts.collect(),
-            ports: vec![port("sql", "TCP", 5432)],
+            ports: [port("sql", "TCP", 5432)].into(),
         };
         let key = |name: &str| Key::new("shop", name);
         {
@@ -125,8 +127,8 @@ impl Server {
 
 pub(crate) fn port(name: &str, protocol: &str, number: u16) -> PortState {
     PortState {
-        name: Some(name.to_owned()),
-        protocol: protocol.to_owned(),
+        name: Some(name.into()),
+        protocol: protocol.into(),
         number,
     }
 }

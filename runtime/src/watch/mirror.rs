@@ -26,8 +26,9 @@ pub(super) enum Content<T> {
 pub(super) struct Mirror<T> {
     objects: BTreeMap<Key, Arc<T>>,
     newest: u64,
-    /// The list under way, and the newest version in it.
-    listing: Option<(BTreeMap<Key, Arc<T>>, u64)>,
+    /// The list under way, and the newest version in it. Made a map at its end: one that grows in the
+    /// order of its keys, as lists come, has its nodes half empty.
+    listing: Option<(Vec<(Key, Arc<T>)>, u64)>,
     /// Whether the index was told a state.
     told: bool,
 }
@@ -62,7 +63,7 @@ impl<T: PartialEq + 'static> Mirror<T> {
     ) -> bool {
         match event {
             watcher::Event::Init => {
-                self.listing = Some((BTreeMap::new(), 0));
+                self.listing = Some((Vec::new(), 0));
                 false
             }
             watcher::Event::InitApply(heard) => {
@@ -71,7 +72,7 @@ impl<T: PartialEq + 'static> Mirror<T> {
             }
             watcher::Event::InitDone => {
                 let (objects, newest) = self.listing.take().unwrap_or_default();
-                self.replace(objects, newest, index)
+                self.replace(objects.into_iter().collect(), newest, index)
             }
             watcher::Event::Apply(heard) => self.apply(heard, index),
             watcher::Event::Delete(heard) => self.delete(&heard, index),
@@ -118,7 +119,7 @@ impl<T: PartialEq + 'static> Mirror<T> {
             },
             Content::Unwanted => return,
         };
-        listed.insert(key, value);
+        listed.push((key, value));
     }
 
     fn apply(&mut self, heard: Heard<T>, index: &mut dyn Index<T>) -> bool {

@@ -94,6 +94,19 @@ fn a_later_list_replaces_and_an_equal_one_is_no_news() {
 }
 
 #[test]
+fn of_an_object_that_a_list_has_twice_the_later_counts() {
+    let mut world = World::default();
+
+    world.hear(Event::Init);
+    for (name, value) in [("b", "old"), ("a", "one"), ("b", "new")] {
+        world.hear(Event::InitApply(kept(name, 1, value)));
+    }
+    world.hear(Event::InitDone);
+
+    assert_eq!(world.told, ["reset a=one b=new"]);
+}
+
+#[test]
 fn a_list_that_breaks_off_leaves_no_trace() {
     let mut world = World::listed([kept("a", 1, "one")]);
 
