@@ -26,11 +26,17 @@ pub(super) enum Content<T> {
 pub(super) struct Mirror<T> {
     objects: BTreeMap<Key, Arc<T>>,
     newest: u64,
-    /// The list under way, and the newest version in it. Made a map at its end: one that grows in the
-    /// order of its keys, as lists come, has its nodes half empty.
-    listing: Option<(Vec<(Key, Arc<T>)>, u64)>,
+    /// The list under way.
+    listing: Option<Listing<T>>,
     /// Whether the index was told a state.
     told: bool,
+}
+
+struct Listing<T> {
+    /// Made a map at the end: one that grows in the order of its keys, as lists come, has its nodes
+    /// half empty.
+    objects: Vec<(Key, Arc<T>)>,
+    newest: u64,
 }
 
 // === impl Mirror ===
@@ -63,7 +69,10 @@ impl<T: PartialEq + 'static> Mirror<T> {
     ) -> bool {
         match event {
             watcher::Event::Init => {
-                self.listing = Some((Vec::new(), 0));
+                self.listing = Some(Listing {
+                    objects: Vec::new(),
+                    newest: 0,
+                });
                 false
             }
             watcher::Event::InitApply(heard) => {
@@ -71,7 +80,9 @@ impl<T: PartialEq + 'static> Mirror<T> {
                 false
             }
             watcher::Event::InitDone => {
-                let (objects, newest) = self.listing.take().unwrap_or_default();
+                let Some(Listing { objects, newest }) = self.listing.take() else {
+                    return false;
+                };
                 self.replace(objects.into_iter().collect(), newest, index)
             }
             watcher::Event::Apply(heard) => self.apply(heard, index),
@@ -102,10 +113,10 @@ impl<T: PartialEq + 'static> Mirror<T> {
             version,
             content,
         } = heard;
-        let Some((listed, newest)) = &mut self.listing else {
+        let Some(listing) = &mut self.listing else {
             return;
         };
-        *newest = version.max(*newest);
+        listing.newest = version.max(listing.newest);
         let known = self.objects.get(&key);
         let value = match content {
             Content::Kept(value) => match known {
@@ -119,7 +130,7 @@ impl<T: PartialEq + 'static> Mirror<T> {
             },
             Content::Unwanted => return,
         };
-        listed.push((key, value));
+        listing.objects.push((key, value));
     }
 
     fn apply(&mut self, heard: Heard<T>, index: &mut dyn Index<T>) -> bool {
