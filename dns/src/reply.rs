@@ -109,11 +109,8 @@ impl Reply {
         snapshot: &Snapshot,
         rotation: usize,
     ) -> ResponseCode {
-        if request.metadata.op_code != OpCode::Query {
-            return ResponseCode::NotImp;
-        }
-        if request.version() > 0 {
-            return ResponseCode::BADVERS;
+        if let Err(code) = is_query(request) {
+            return code;
         }
         // RFC 9619: exactly one, or none with a cookie to learn the server's half (RFC 7873, 5.4).
         let [question] = request.queries.queries() else {
@@ -189,6 +186,17 @@ impl Reply {
         let additionals = fitting(&mut encoder, &self.additionals);
         self.additionals.truncate(additionals);
     }
+}
+
+/// Whether a request asks in a way that is understood; else the code that says so.
+pub(crate) fn is_query(request: &MessageRequest) -> Result<(), ResponseCode> {
+    if request.metadata.op_code != OpCode::Query {
+        return Err(ResponseCode::NotImp);
+    }
+    if request.version() > 0 {
+        return Err(ResponseCode::BADVERS);
+    }
+    Ok(())
 }
 
 /// The client's half of its cookie, if it sent one.

@@ -179,8 +179,19 @@ impl Endpoints {
                 let cursor = known
                     .map(|target| Arc::clone(&target.cursor))
                     .unwrap_or_default();
-                let addresses = taking_traffic(slices, protocol, name, number);
-                let addresses = in_first_family(addresses, &export.ip_families);
+                let of = |endpoints: fn(&Slice) -> &[IpAddr]| {
+                    addresses(slices, protocol, name, number, endpoints)
+                };
+                let ready = of(|slice| &slice.ready);
+                let terminating = of(|slice| &slice.terminating);
+                // kube-proxy's rule for the flows that it goes on to translate.
+                let serving = match protocol {
+                    Protocol::Udp => ready.union(&terminating).copied().collect(),
+                    Protocol::Tcp | Protocol::Sctp => BTreeSet::new(),
+                };
+                // And for new ones: endpoints that are about to end get them only if no other does.
+                let taking_traffic = if ready.is_empty() { terminating } else { ready };
+                let addresses = in_first_family(taking_traffic, &export.ip_families);
                 let by_id = match export.type_ {
                     ServiceImportType::ClusterSetIP => single::ById::new(),
                     ServiceImportType::Headless => {
@@ -191,16 +202,10 @@ impl Endpoints {
                     let load = known.and_then(|target| target.loads.get(address));
                     (*address, load.cloned().unwrap_or_default())
                 });
-                let serving = match protocol {
-                    Protocol::Udp => serving(slices, protocol, name, number),
-                    Protocol::Tcp | Protocol::Sctp => BTreeSet::new(),
-                };
                 let target = Target {
                     loads: loads.collect(),
                     serving,
-                    unready: self::addresses(slices, protocol, name, number, |slice| {
-                        &slice.unready
-                    }),
+                    unready: of(|slice| &slice.unready),
                     addresses,
                     by_id,
                     affinity: *affinity,
@@ -383,29 +388,6 @@ impl Endpoints {
     }
 }
 
-// kube-proxy's rule: endpoints that are about to end get new connections only if no other does.
-fn taking_traffic(
-    slices: &[&Slice],
-    protocol: Protocol,
-    name: &str,
-    number: u16,
-) -> BTreeSet<SocketAddr> {
-    let ready = addresses(slices, protocol, name, number, |slice| &slice.ready);
-    if ready.is_empty() {
-        return addresses(slices, protocol, name, number, |slice| &slice.terminating);
-    }
-    ready
-}
-
-// kube-proxy's rule for the flows that it goes on to translate.
-fn serving(slices: &[&Slice], protocol: Protocol, name: &str, number: u16) -> BTreeSet<SocketAddr> {
-    let mut serving = addresses(slices, protocol, name, number, |slice| &slice.ready);
-    serving.extend(addresses(slices, protocol, name, number, |slice| {
-        &slice.terminating
-    }));
-    serving
-}
-
 // A named target port may differ from pod to pod, so each slice has its own number for the name.
 // A set, since an endpoint is for a moment in two slices while they are repacked.
 fn addresses(
@@ -413,7 +395,7 @@ fn addresses(
     protocol: Protocol,
     name: &str,
     number: u16,
-    endpoints: impl Fn(&Slice) -> &[IpAddr],
+    endpoints: fn(&Slice) -> &[IpAddr],
 ) -> BTreeSet<SocketAddr> {
     let mut addresses = BTreeSet::new();
     for slice in slices {

@@ -137,13 +137,7 @@ async fn follow_forever(local: &Local, peer: &Peer) {
 }
 
 async fn receive(connection: &Arc<Connection>, told: &Told) -> Result<Infallible, Interruption> {
-    let (send, recv) = connection.quic.open_bi().await?;
-    let mut stream = connection.stream(send, recv).uncounted();
-    stream
-        .send
-        .write_chunk(Preface::Headcounts.encode())
-        .await?;
-    stream.send.finish();
+    let mut stream = telling::ask::<Interruption>(connection, &Preface::Headcounts).await?;
     let mut frames = FrameReader::new(limits::HEADCOUNTS);
     loop {
         let content = frames.next(&mut stream.recv).await?;

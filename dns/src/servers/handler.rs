@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use hickory_proto::op::{OpCode, ResponseCode};
+use hickory_proto::op::ResponseCode;
 use hickory_server::net::runtime::Time;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use tombolo_dns_zone::wire;
@@ -14,7 +14,7 @@ use tombolo_dns_zone::wire;
 use crate::chain::{Answered, MULTICLUSTER, Outcome, Query, Response};
 use crate::handler::{nothing, send, transport};
 use crate::metrics::{DnsMetrics, Transport};
-use crate::reply::Reply;
+use crate::reply::{Reply, is_query};
 use crate::udp::{FastPath, Verdict};
 
 use super::routes::Routes;
@@ -121,12 +121,7 @@ impl RequestHandler for ChainHandler {
 
 /// The one question of a request, or the code that says what is wrong with it.
 fn query(request: &Request, transport: Transport) -> Result<Query, ResponseCode> {
-    if request.metadata.op_code != OpCode::Query {
-        return Err(ResponseCode::NotImp);
-    }
-    if request.version() > 0 {
-        return Err(ResponseCode::BADVERS);
-    }
+    is_query(request)?;
     // RFC 9619: exactly one.
     let [question] = request.queries.queries() else {
         return Err(ResponseCode::FormErr);

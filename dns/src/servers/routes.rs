@@ -25,7 +25,7 @@ pub(super) struct Route {
 impl Routes {
     pub(super) fn add(&mut self, zone: Name, chain: Arc<Chain>, metrics: ChainMetrics) {
         self.0.push(Route {
-            octets: octets(&zone),
+            octets: wire::octets(&zone),
             zone,
             chain,
             metrics,
@@ -43,14 +43,4 @@ impl Routes {
     pub(super) fn of_octets(&self, query: &wire::Query<'_>) -> Option<&Route> {
         self.0.iter().find(|route| query.is_of(&route.octets))
     }
-}
-
-fn octets(zone: &Name) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(zone.len() + 1);
-    for label in zone.iter() {
-        octets.extend(u8::try_from(label.len()));
-        octets.extend_from_slice(label);
-    }
-    octets.push(0);
-    octets
 }

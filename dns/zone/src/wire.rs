@@ -9,6 +9,8 @@ mod query;
 mod respond;
 mod writer;
 
+use hickory_proto::rr::Name;
+
 pub use cookie::{Cookies, InvalidCookie, ServerCookie, client_cookie};
 pub use query::Query;
 
@@ -19,3 +21,15 @@ pub const MAX_UDP_PAYLOAD: u16 = 1_232;
 pub const MIN_UDP_PAYLOAD: u16 = 512;
 
 const HEADER_OCTETS: usize = 12;
+
+/// A name in wire form, with the root's octet.
+#[must_use]
+pub fn octets(name: &Name) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(name.len() + 1);
+    for label in name.iter() {
+        octets.extend(u8::try_from(label.len()));
+        octets.extend_from_slice(label);
+    }
+    octets.push(0);
+    octets
+}

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use hickory_proto::rr::{DNSClass, Name, RData, Record, rdata::SOA};
 use tombolo_catalog::is_dns_label;
 
+use crate::wire;
+
 /// Longest origin in octets of wire form: leaves room for two whole labels of service and
 /// namespace and for the longest port name, so that every record's name fits (RFC 1035, 255).
 pub const MAX_ORIGIN_OCTETS: usize = 96;
@@ -70,18 +72,12 @@ impl Zone {
         }
         let name = Name::from_labels(lowercase.split('.').map(str::as_bytes))
             .map_err(|_| InvalidZone::Name(origin.to_owned()))?;
-        let mut octets = Vec::with_capacity(MAX_ORIGIN_OCTETS);
-        for label in lowercase.split('.') {
-            octets.extend(u8::try_from(label.len()));
-            octets.extend_from_slice(label.as_bytes());
-        }
-        octets.push(0);
         let nameserver = Name::from_labels(NAMESERVER.map(str::as_bytes))
             .and_then(|relative| relative.append_domain(&name))
             .map_err(|_| InvalidZone::TooLong(origin.to_owned()))?;
         Ok(Self {
             labels: name.iter().rev().map(Into::into).collect(),
-            octets: octets.into(),
+            octets: wire::octets(&name).into(),
             origin: name,
             ttl_seconds,
             negative_ttl_seconds,

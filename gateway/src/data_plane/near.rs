@@ -85,16 +85,17 @@ impl DataPlane {
         };
         let opened = time::timeout(self.limits.open, self.open::<TcpStream>(port, address)).await;
         match opened.unwrap_or(Err(NotOpened::Timeout)) {
-            Ok(Opened { way, permit, .. }) => {
-                let _permit = permit;
-                match way {
-                    Way::Peer(cluster, stream) => {
-                        self.splice(Direction::Outbound, &cluster, client, stream)
-                            .await;
-                    }
-                    Way::Here(endpoint, _in_use) => self.splice_here(client, endpoint).await,
+            Ok(Opened {
+                way,
+                permit: _permit,
+                ..
+            }) => match way {
+                Way::Peer(cluster, stream) => {
+                    self.splice(Direction::Outbound, &cluster, client, stream)
+                        .await;
                 }
-            }
+                Way::Here(endpoint, _in_use) => self.splice_here(client, endpoint).await,
+            },
             Err(error) => {
                 self.metrics.refuse(Direction::Outbound, error.reason());
                 tracing::debug!(port, client = %address, %error, "refused");

@@ -188,9 +188,8 @@ impl DataPlane {
             Ok(Ok(Opened {
                 way,
                 connect,
-                permit,
+                permit: _permit,
             })) => {
-                let _permit = permit;
                 let deliver = client.deliver(&flow.activity, &self.metrics);
                 match way {
                     Way::Peer(cluster, stream) => {

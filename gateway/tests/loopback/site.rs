@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, SystemTime};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
@@ -402,14 +404,8 @@ impl Site {
 
     /// Waits until one connection was counted that ended so.
     pub(crate) async fn closed(&self, direction: Direction, reason: &'static str) {
-        let labels = ReasonLabels { direction, reason };
-        let counted = async {
-            while self.metrics.closed.get_or_create(&labels).get() != 1 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let in_time = tokio::time::timeout(Duration::from_secs(60), counted).await;
-        assert!(in_time.is_ok(), "{:?}", self.metrics.closed);
+        let closed = &self.metrics.closed;
+        counted(closed, (direction, reason), |count| count == 1).await;
     }
 
     /// Waits until so many UDP flows have ended so.
@@ -417,17 +413,10 @@ impl Site {
         &self,
         direction: Direction,
         reason: &'static str,
-        count: u64,
+        least: u64,
     ) {
-        let labels = ReasonLabels { direction, reason };
         let closed = &self.metrics.flows.closed;
-        let counted = async {
-            while closed.get_or_create(&labels).get() < count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let in_time = tokio::time::timeout(Duration::from_secs(60), counted).await;
-        assert!(in_time.is_ok(), "{closed:?}");
+        counted(closed, (direction, reason), |count| count >= least).await;
     }
 
     /// Waits until there is a link to `replicas` replicas of `cluster`.
@@ -454,6 +443,22 @@ impl Drop for Site {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Waits until the count is right.
+async fn counted(
+    counters: &Family<ReasonLabels, Counter>,
+    (direction, reason): (Direction, &'static str),
+    is_right: impl Fn(u64) -> bool,
+) {
+    let labels = ReasonLabels { direction, reason };
+    let counted = async {
+        while !is_right(counters.get_or_create(&labels).get()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(60), counted).await;
+    assert!(in_time.is_ok(), "{counters:?}");
 }
 
 /// `west`, which dials `east` and `south`.

@@ -16,6 +16,7 @@ use crate::local::Local;
 use crate::peer::{Active, Peer};
 use crate::pool::ConnectionId;
 use crate::stream::{LinkStream, StreamError};
+use crate::telling;
 
 /// Events that wait for the gateway; the peer waits while they are more.
 const EVENTS: usize = 64;
@@ -135,10 +136,7 @@ async fn receive(
     active: &mut watch::Receiver<Active>,
     events: &mpsc::Sender<CatalogEvent>,
 ) -> Result<(), Interruption> {
-    let (send, recv) = connection.quic.open_bi().await?;
-    let mut stream = connection.stream(send, recv).uncounted();
-    stream.send.write_chunk(Preface::Catalog.encode()).await?;
-    stream.send.finish();
+    let mut stream = telling::ask::<Interruption>(connection, &Preface::Catalog).await?;
     let mut frames = FrameReader::new(limits::CATALOG);
     let begin = tokio::time::sleep(BEGIN);
     tokio::pin!(begin);

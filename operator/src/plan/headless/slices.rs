@@ -200,35 +200,36 @@ fn of_cluster(
             endpoint_port(name(import, *place), import, *place, Some(number))
         })
         .collect();
-    let mut parts = Vec::new();
-    for (family, endpoints) in families {
-        let suffix = family.to_ascii_lowercase();
-        let mut add = |suffix, endpoints: BTreeMap<&str, Endpoint>| {
-            parts.push(Part {
-                cluster: cluster.to_owned(),
-                suffix,
-                address_type: family.to_owned(),
-                endpoints: endpoints.into_values().collect(),
-                ports: ports.clone(),
-            });
-        };
-        if endpoints.len() <= MAX_IN_ONE {
-            add(suffix, endpoints);
-            continue;
-        }
-        for (shard, endpoints) in sharded(endpoints) {
-            add(format!("{suffix}-{shard}"), endpoints);
-        }
-    }
-    parts
+    let parts = families.into_iter().flat_map(|(family, endpoints)| {
+        let ports = &ports;
+        grouped(endpoints)
+            .into_iter()
+            .map(move |(shard, endpoints)| {
+                let family_suffix = family.to_ascii_lowercase();
+                Part {
+                    cluster: cluster.to_owned(),
+                    suffix: match shard {
+                        None => family_suffix,
+                        Some(shard) => format!("{family_suffix}-{shard}"),
+                    },
+                    address_type: family.to_owned(),
+                    endpoints,
+                    ports: ports.clone(),
+                }
+            })
+    });
+    parts.collect()
 }
 
-fn sharded(endpoints: BTreeMap<&str, Endpoint>) -> BTreeMap<u32, BTreeMap<&str, Endpoint>> {
-    let mut shards: BTreeMap<u32, BTreeMap<&str, Endpoint>> = BTreeMap::new();
+/// The endpoints that are in a slice together, by its shard; none if one slice has them all.
+fn grouped(endpoints: BTreeMap<&str, Endpoint>) -> BTreeMap<Option<u32>, Vec<Endpoint>> {
+    let is_sharded = endpoints.len() > MAX_IN_ONE;
+    let mut groups: BTreeMap<_, Vec<Endpoint>> = BTreeMap::new();
     for (id, endpoint) in endpoints {
-        shards.entry(shard(id)).or_default().insert(id, endpoint);
+        let group = is_sharded.then(|| shard(id));
+        groups.entry(group).or_default().push(endpoint);
     }
-    shards
+    groups
 }
 
 fn endpoint(id: &str, address: String, ready: bool) -> Endpoint {

@@ -64,6 +64,12 @@ fn named(hostname: &str, address: &str, ready: bool) -> Endpoint {
     }
 }
 
+/// As the pods of a StatefulSet are called.
+fn names(count: usize) -> Vec<&'static str> {
+    let names = (0..count).map(|number| format!("web-{number}"));
+    names.map(|name| &*name.leak()).collect()
+}
+
 fn ids(world: &World) -> Vec<String> {
     let endpoints = world.own_export().unwrap().endpoints;
     endpoints.into_iter().map(|endpoint| endpoint.id).collect()

@@ -4,8 +4,7 @@ use super::*;
 
 #[test]
 fn beyond_the_cap_endpoints_have_no_address_and_a_condition_says_so() {
-    let names: Vec<String> = (0..ADDRESS_CAP + 20).map(|n| format!("web-{n}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = names(ADDRESS_CAP + 20);
     let mut world = importing(&names);
 
     world.settle();

@@ -75,8 +75,7 @@ fn an_endpoint_is_listed_with_the_ports_of_the_service() {
 
 #[test]
 fn readiness_of_one_endpoint_costs_one_slice() {
-    let names: Vec<String> = (0..300).map(|n| format!("web-{n}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = names(300);
     let mut world = importing(&names);
     world.settle();
     let mut changed = headless("west", &names);
@@ -91,8 +90,7 @@ fn readiness_of_one_endpoint_costs_one_slice() {
 
 #[test]
 fn a_hundred_endpoints_share_a_slice_and_more_are_spread() {
-    let names: Vec<String> = (0..101).map(|n| format!("web-{n}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = names(101);
     let mut world = importing(&names[..100]);
     let mut slices = Vec::new();
 
@@ -108,8 +106,7 @@ fn a_hundred_endpoints_share_a_slice_and_more_are_spread() {
 
 #[test]
 fn a_new_endpoint_leaves_the_others_as_they_are() {
-    let names: Vec<String> = (0..300).map(|n| format!("web-{n}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = names(300);
     let mut world = importing(&names[..299]);
     world.settle();
 
@@ -141,8 +138,7 @@ fn a_pod_that_restarts_keeps_its_address() {
 
 #[test]
 fn scaling_up_and_down_leaves_nothing_behind() {
-    let names: Vec<String> = (0..300).map(|n| format!("web-{n}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = names(300);
     let mut world = importing(&names[..3]);
     world.settle();
     let before = (world.view().endpoints.len(), world.allotted.ports.len());
