@@ -1,5 +1,6 @@
 //! A running pod that tests type into.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -75,6 +76,30 @@ impl Pod {
             Duration::from_secs(20),
         )
         .await
+    }
+
+    /// The pods that answer `count` requests of a URL, each on a connection of its own with `pause`
+    /// after it, and how often each did. `options` are curl's.
+    ///
+    /// # Errors
+    /// If one has no answer within five seconds, or a status of 400 and above.
+    pub async fn spread(
+        &self,
+        options: &str,
+        url: &str,
+        count: u32,
+        pause: Duration,
+    ) -> Result<BTreeMap<String, usize>> {
+        let seconds = pause.as_secs_f64();
+        let script = format!(
+            "for i in $(seq {count}); do curl {options} -sS -f -m 5 '{url}' || exit 1; echo; sleep {seconds}; done"
+        );
+        let limit = count * (Duration::from_secs(5) + pause);
+        let mut pods = BTreeMap::new();
+        for pod in self.output(&script, limit).await?.lines() {
+            *pods.entry(pod.to_owned()).or_default() += 1;
+        }
+        Ok(pods)
     }
 
     /// Asks the cluster's DNS.

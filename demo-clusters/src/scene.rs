@@ -1,9 +1,12 @@
 //! Where one test plays: a namespace of its own in every cluster.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use futures::future::try_join_all;
+use k8s_openapi::api::core::v1;
+use kube::api::ListParams;
 use tombolo_crds::mcs::ServiceExport;
 
 use crate::cluster::Cluster;
@@ -66,7 +69,7 @@ impl Scene {
             ))
             .await?;
         // A pod made before its namespace has the default ServiceAccount is refused.
-        let api = cluster.api::<k8s_openapi::api::core::v1::ServiceAccount>(namespace);
+        let api = cluster.api::<v1::ServiceAccount>(namespace);
         cluster
             .wait_for(&api, "default", "a service account", POD_START, |_| Ok(()))
             .await
@@ -173,6 +176,18 @@ impl Scene {
             client.get(&url).await
         })
         .await
+    }
+
+    /// The names of the pods with this label `app` in a cluster, without those that are deleted.
+    ///
+    /// # Errors
+    /// If the API server does not answer.
+    pub async fn pods_of(&self, cluster: &Cluster, app: &str) -> Result<BTreeSet<String>> {
+        let pods = cluster.api::<v1::Pod>(&self.namespace);
+        let selector = ListParams::default().labels(&format!("app={app}"));
+        let pods = pods.list(&selector).await?.items.into_iter();
+        let there = pods.filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        Ok(there.filter_map(|pod| pod.metadata.name).collect())
     }
 
     /// Begins to delete the namespaces. A test that fails before leaves them to be looked at.

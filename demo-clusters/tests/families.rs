@@ -11,7 +11,6 @@ use tombolo_demo_clusters::cluster::{ARRIVAL, Cluster};
 use tombolo_demo_clusters::{Demo, Pod, Scene, wait_until, workload};
 
 const SHORT: Duration = Duration::from_secs(30);
-const LONG: Duration = Duration::from_secs(120);
 const POD_START: Duration = Duration::from_secs(120);
 
 /// As Kubernetes, DNS, curl and socat call a family.
@@ -26,14 +25,14 @@ struct Family {
 const IPV4: &Family = &Family {
     name: "IPv4",
     record: "A",
-    curl: "curl -4",
+    curl: "-4",
     socat: "UDP4",
 };
 
 const IPV6: &Family = &Family {
     name: "IPv6",
     record: "AAAA",
-    curl: "curl -6",
+    curl: "-6",
     socat: "UDP6",
 };
 
@@ -47,7 +46,7 @@ impl Family {
     async fn get(&self, client: &Pod, url: &str) -> Result<String> {
         let Self { curl, .. } = self;
         client
-            .output(&format!("{curl} -sS -f -m 5 {url}"), SHORT)
+            .output(&format!("curl {curl} -sS -f -m 5 {url}"), SHORT)
             .await
     }
 
@@ -96,10 +95,8 @@ async fn addresses(client: &Pod, name: &str) -> Result<[Vec<String>; 2]> {
 
 /// The pods that answer a client's requests by one family.
 async fn pods(client: &Pod, family: &Family, url: &str) -> Result<BTreeSet<String>> {
-    let Family { curl, .. } = family;
-    let script = format!("for i in $(seq 20); do {curl} -sS -f -m 5 {url} || exit 1; echo; done");
-    let answers = client.output(&script, LONG).await?;
-    Ok(answers.lines().map(str::to_owned).collect())
+    let pods = client.spread(family.curl, url, 20, Duration::ZERO).await?;
+    Ok(pods.into_keys().collect())
 }
 
 #[tokio::test]
@@ -213,18 +210,7 @@ async fn a_service_of_both_families_has_an_ip_of_each_and_both_reach_all_pods() 
         cluster
             .rolled_out(scene.namespace(), "deployment/dual")
             .await?;
-        let words = [
-            "-n",
-            scene.namespace(),
-            "get",
-            "pods",
-            "-l",
-            "app=dual",
-            "-o",
-            "name",
-        ];
-        let pod = cluster.kubectl(&words).await?;
-        expected.insert(pod.trim_start_matches("pod/").to_owned());
+        expected.append(&mut scene.pods_of(cluster, "dual").await?);
     }
     for cluster in [four, six] {
         let one_has_not = ("Conflict", "True", "IPFamilyConflict");

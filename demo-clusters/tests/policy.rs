@@ -5,15 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Pod as PodObject;
-use kube::api::ListParams;
 use tombolo_crds::TrafficPolicy;
 use tombolo_demo_clusters::cluster::{ARRIVAL, Cluster};
 use tombolo_demo_clusters::{Pod, Scene, wait_until, workload};
 
-const LONG: Duration = Duration::from_secs(120);
 /// Enough that even shares of two would be seen.
-const MANY: usize = 20;
+const MANY: u32 = 20;
 
 #[tokio::test]
 #[ignore = "needs the demo's clusters: run ./test.sh"]
@@ -144,7 +141,10 @@ async fn scale(scene: &Scene, cluster: &Cluster, replicas: u32) -> Result<()> {
 /// Waits until only pods of these clusters answer, all of each cluster.
 async fn answers_of_only(scene: &Scene, client: &Pod, clusters: &[&Cluster]) -> Result<()> {
     wait_until("answers of the right pods only", ARRIVAL, async || {
-        let expected = pods(scene, clusters).await?;
+        let mut expected = BTreeSet::new();
+        for cluster in clusters {
+            expected.append(&mut scene.pods_of(cluster, "hello").await?);
+        }
         let said = answering(scene, client).await?;
         let said: BTreeSet<_> = said.into_keys().collect();
         ensure!(said == expected, "{said:?}, not {expected:?}");
@@ -158,7 +158,7 @@ async fn answers_of_all(scene: &Scene, client: &Pod, clusters: &[&Cluster]) -> R
     wait_until("answers of every cluster", ARRIVAL, async || {
         let said = answering(scene, client).await?;
         for cluster in clusters {
-            let expected = pods(scene, &[cluster]).await?;
+            let expected = scene.pods_of(cluster, "hello").await?;
             let heard = said.keys().any(|pod| expected.contains(pod));
             ensure!(heard, "none of {expected:?} in {said:?}");
         }
@@ -167,28 +167,8 @@ async fn answers_of_all(scene: &Scene, client: &Pod, clusters: &[&Cluster]) -> R
     .await
 }
 
-async fn pods(scene: &Scene, clusters: &[&Cluster]) -> Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for cluster in clusters {
-        let pods = cluster.api::<PodObject>(scene.namespace());
-        let pods = pods
-            .list(&ListParams::default().labels("app=hello"))
-            .await?;
-        let pods = pods.items.into_iter();
-        let there = pods.filter(|pod| pod.metadata.deletion_timestamp.is_none());
-        names.extend(there.filter_map(|pod| pod.metadata.name));
-    }
-    Ok(names)
-}
-
 /// How many of [`MANY`] requests each pod answered.
 async fn answering(scene: &Scene, client: &Pod) -> Result<BTreeMap<String, usize>> {
     let url = scene.url("hello");
-    let script = format!("for i in $(seq {MANY}); do curl -sS -f -m 5 {url} || exit 1; echo; done");
-    let answers = client.output(&script, LONG).await?;
-    let mut said = BTreeMap::new();
-    for pod in answers.lines() {
-        *said.entry(pod.to_owned()).or_default() += 1;
-    }
-    Ok(said)
+    client.spread("", &url, MANY, Duration::ZERO).await
 }

@@ -1,7 +1,7 @@
 //! What users see: names, answers, bytes, and what becomes of exports. These disturb nobody, so
 //! they run side by side.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,35 +10,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use tombolo_crds::mcs::ServiceImport;
 use tombolo_crds::{ClusterExport, well_known};
-use tombolo_demo_clusters::cluster::{ARRIVAL, Cluster, SYSTEM};
-use tombolo_demo_clusters::{Pod, Scene, wait_until, workload};
+use tombolo_demo_clusters::cluster::{ARRIVAL, SYSTEM};
+use tombolo_demo_clusters::{Scene, wait_until, workload};
 
 const SHORT: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(300);
-
-/// Answers of `count` requests, each on a connection of its own, counted by the pod that gave them.
-async fn spread(client: &Pod, url: &str, count: usize) -> Result<BTreeMap<String, usize>> {
-    let script =
-        format!("for i in $(seq {count}); do curl -sS -f -m 5 {url} || exit 1; echo; done");
-    let mut pods = BTreeMap::new();
-    for pod in client.output(&script, LONG).await?.lines() {
-        *pods.entry(pod.to_owned()).or_insert(0) += 1;
-    }
-    Ok(pods)
-}
-
-async fn pods_of(cluster: &Cluster, scene: &Scene, app: &str) -> Result<BTreeSet<String>> {
-    let selector = ListParams::default().labels(&format!("app={app}"));
-    let pods = cluster
-        .api::<v1::Pod>(scene.namespace())
-        .list(&selector)
-        .await?;
-    Ok(pods
-        .items
-        .into_iter()
-        .filter_map(|pod| pod.metadata.name)
-        .collect())
-}
 
 #[tokio::test]
 #[ignore = "needs the demo's clusters: run ./test.sh"]
@@ -73,9 +49,11 @@ async fn a_name_leads_to_every_pod_of_the_other_cluster() -> Result<()> {
     let answer = client.dig(&scene.name("nobody"), "A").await?;
     assert_eq!(answer.status, "NXDOMAIN");
 
-    let expected = pods_of(east, &scene, "hello").await?;
+    let expected = scene.pods_of(east, "hello").await?;
     assert_eq!(expected.len(), 3);
-    let seen = spread(&client, &scene.url("hello"), 60).await?;
+    let seen = client
+        .spread("", &scene.url("hello"), 60, Duration::ZERO)
+        .await?;
     assert_eq!(
         seen.keys().cloned().collect::<BTreeSet<_>>(),
         expected,
@@ -120,7 +98,7 @@ async fn exports_of_two_clusters_are_one_service() -> Result<()> {
                 ("Conflict", "False", "NoConflicts"),
             )
             .await?;
-        expected.extend(pods_of(cluster, &scene, "both").await?);
+        expected.extend(scene.pods_of(cluster, "both").await?);
     }
     for cluster in [scene.east(), scene.west()] {
         let client = scene.client(cluster).await?;
@@ -128,7 +106,9 @@ async fn exports_of_two_clusters_are_one_service() -> Result<()> {
             format!("answers of both clusters in {}", cluster.name()),
             ARRIVAL,
             async || {
-                let seen = spread(&client, &scene.url("both"), 20).await?;
+                let seen = client
+                    .spread("", &scene.url("both"), 20, Duration::ZERO)
+                    .await?;
                 ensure!(
                     seen.keys().cloned().collect::<BTreeSet<_>>() == expected,
                     "{seen:?}"
@@ -206,7 +186,8 @@ async fn bytes_arrive_whole_both_ways_and_ends_of_streams_too() -> Result<()> {
     let [sent, arrived, received] = sums.split_whitespace().collect::<Vec<_>>()[..] else {
         panic!("three checksums, not {sums:?}")
     };
-    let server = pods_of(east, &scene, "echo")
+    let server = scene
+        .pods_of(east, "echo")
         .await?
         .pop_first()
         .context("no server pod")?;

@@ -12,9 +12,8 @@ use tombolo_crds::mcs::ServiceExport;
 use tombolo_demo_clusters::cluster::{ARRIVAL, Cluster};
 use tombolo_demo_clusters::{Pod, Scene, wait_until, workload};
 
-const LONG: Duration = Duration::from_secs(120);
 /// A connection of its own every two seconds, so that kube-proxy forgets the client in between.
-const PAUSE: &str = "sleep 2";
+const PAUSE: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 #[ignore = "needs the demo's clusters: run ./test.sh"]
@@ -34,7 +33,7 @@ async fn with_session_affinity_a_client_keeps_its_pod_in_the_other_cluster() -> 
         let import = west.api::<tombolo_crds::mcs::ServiceImport>(scene.namespace());
         let affinity = import.get("hello").await?.spec.session_affinity;
         ensure!(affinity.as_deref() == Some("ClientIP"), "{affinity:?}");
-        let pods = answering(&client, &scene, "hello", 6, "true").await?;
+        let pods = answering(&client, &scene, "hello", 6, Duration::ZERO).await?;
         ensure!(pods.len() == 1, "{pods:?}");
         Ok(())
     })
@@ -82,7 +81,7 @@ spec:
     scene.answers(&client, "mixed").await?;
 
     wait_until("answers of both pods", ARRIVAL, async || {
-        let seen = answering(&client, &scene, "mixed", 8, "true").await?;
+        let seen = answering(&client, &scene, "mixed", 8, Duration::ZERO).await?;
         ensure!(seen.len() == 2, "{seen:?}");
         Ok(())
     })
@@ -127,7 +126,7 @@ async fn the_last_pod_serves_until_it_ends() -> Result<()> {
     .await?;
 
     // Longer than a catalog takes to arrive: the import stays served in the other cluster.
-    let seen = answering(&client, &scene, "hello", 8, "sleep 1").await?;
+    let seen = answering(&client, &scene, "hello", 8, Duration::from_secs(1)).await?;
     assert_eq!(seen.len(), 1, "{seen:?}");
     scene.finish().await
 }
@@ -187,20 +186,16 @@ async fn who_exports_endpoints_that_are_refused_is_told() -> Result<()> {
     scene.finish().await
 }
 
-/// The pods that answer `count` requests, each on a connection of its own, with `pause` between.
+/// The pods that answer `count` requests, with `pause` after each.
 async fn answering(
     client: &Pod,
     scene: &Scene,
     service: &str,
-    count: usize,
-    pause: &str,
+    count: u32,
+    pause: Duration,
 ) -> Result<BTreeSet<String>> {
-    let url = scene.url(service);
-    let script = format!(
-        "for i in $(seq {count}); do curl -sS -f -m 5 {url} || exit 1; echo; {pause}; done"
-    );
-    let answers = client.output(&script, LONG).await?;
-    Ok(answers.lines().map(str::to_owned).collect())
+    let pods = client.spread("", &scene.url(service), count, pause).await?;
+    Ok(pods.into_keys().collect())
 }
 
 async fn patch(scene: &Scene, cluster: &Cluster, object: &str, patch: &str) -> Result<()> {
