@@ -29,6 +29,7 @@ use crate::plan::ownership::{self, PortOwner};
 use crate::plan::view::{EndpointService, NamespaceState, View};
 
 mod indexed;
+mod names;
 mod ports_since;
 mod store;
 #[cfg(test)]
@@ -36,6 +37,7 @@ mod tests;
 
 pub use indexed::Indexed;
 use indexed::name_of;
+use names::Names;
 use ports_since::PortsSince;
 pub use store::Kind;
 use store::Store;
@@ -54,15 +56,15 @@ pub struct Index {
     cluster_exports: Store<ClusterExport>,
     namespaces: Store<Namespace>,
     /// Names of the slices of each Service, by the label that kube-proxy goes by.
-    slices_of: BTreeMap<ServiceName, BTreeSet<String>>,
-    /// Names of the ClusterExports of each service.
-    exporters: BTreeMap<ServiceName, BTreeSet<ServiceName>>,
+    slices_of: Names,
+    /// Names of the ClusterExports of each service, which are all in Tombolo's namespace.
+    exporters: Names,
     /// Whose derived Service has this name: also for one that somebody else put there.
     derived: BTreeMap<ServiceName, ServiceName>,
     /// Names of the Services of other clusters' endpoints, by import.
-    endpoints: BTreeMap<ServiceName, BTreeSet<String>>,
+    endpoints: Names,
     /// Names of these Services' slices, by import.
-    endpoint_slices: BTreeMap<ServiceName, BTreeSet<String>>,
+    endpoint_slices: Names,
     ports_since: PortsSince,
     gateways: Arc<[Listing]>,
     policies: Policies,
@@ -102,11 +104,11 @@ impl Index {
             slices: Store::default(),
             cluster_exports: Store::default(),
             namespaces: Store::default(),
-            slices_of: BTreeMap::new(),
-            exporters: BTreeMap::new(),
+            slices_of: Names::default(),
+            exporters: Names::default(),
             derived: BTreeMap::new(),
-            endpoints: BTreeMap::new(),
-            endpoint_slices: BTreeMap::new(),
+            endpoints: Names::default(),
+            endpoint_slices: Names::default(),
             ports_since: PortsSince::default(),
             gateways: Arc::from([]),
             policies: Policies::default(),
@@ -170,7 +172,7 @@ impl Index {
         for change in changes {
             match *change {
                 Change::Replicas => {
-                    let exported = self.exporters.keys();
+                    let exported = self.exporters.services();
                     let with_peers: Vec<_> = exported
                         .filter(|name| self.has_peers(name))
                         .cloned()
@@ -190,7 +192,7 @@ impl Index {
     pub fn set_policies(&mut self, policies: Policies) {
         self.awaited.remove(&Kind::TrafficPolicy);
         let is_exact = |policies: &Policies, name| policies.rules(name).exact;
-        let changed = self.exporters.keys();
+        let changed = self.exporters.services();
         let changed =
             changed.filter(|name| is_exact(&self.policies, name) != is_exact(&policies, name));
         self.dirty.extend(changed.cloned());
@@ -218,7 +220,7 @@ impl Index {
             .map(|(cluster, _)| cluster)
             .chain(self.stale.keys().filter(|c| !stale.contains_key(*c)))
             .collect();
-        let concerned = self.exporters.keys().filter(|name| {
+        let concerned = self.exporters.services().filter(|name| {
             let mut exports = self.cluster_exports_of(name);
             exports.any(|export| changed.contains(&export.spec.cluster))
         });
@@ -245,10 +247,10 @@ impl Index {
         let imports = self.imports.iter().map(|(name, _)| name.clone());
         exports
             .chain(imports)
-            .chain(self.exporters.keys().cloned())
+            .chain(self.exporters.services().cloned())
             .chain(derived)
-            .chain(self.endpoints.keys().cloned())
-            .chain(self.endpoint_slices.keys().cloned())
+            .chain(self.endpoints.services().cloned())
+            .chain(self.endpoint_slices.services().cloned())
             .collect()
     }
 
@@ -303,8 +305,8 @@ impl Index {
 
     /// How many service addresses each import has for endpoints of other clusters.
     pub fn endpoint_addresses(&self) -> impl Iterator<Item = (ServiceName, usize)> {
-        let of_imports = self.endpoints.iter();
-        of_imports.map(|(import, services)| (import.clone(), services.len()))
+        let of_imports = self.endpoints.counts();
+        of_imports.map(|(import, services)| (import.clone(), services))
     }
 
     /// How many of what there is.
@@ -331,7 +333,7 @@ impl Index {
                 .iter()
                 .filter(|(_, export)| in_conflict(export))
                 .count(),
-            endpoints: self.endpoints.values().map(BTreeSet::len).sum(),
+            endpoints: self.endpoints.counts().map(|(_, services)| services).sum(),
         }
     }
 
@@ -346,7 +348,7 @@ impl Index {
     }
 
     fn slices_of(&self, service: &ServiceName) -> impl Iterator<Item = Arc<EndpointSlice>> {
-        let names = self.slices_of.get(service).into_iter().flatten();
+        let names = self.slices_of.of(service).iter();
         names.filter_map(|name| {
             self.slices
                 .get(&ServiceName::new(&service.namespace, name))
@@ -355,7 +357,7 @@ impl Index {
     }
 
     fn endpoints_of(&self, import: &ServiceName) -> impl Iterator<Item = EndpointService> {
-        let names = self.endpoints.get(import).into_iter().flatten();
+        let names = self.endpoints.of(import).iter();
         names.filter_map(|name| {
             let name = ServiceName::new(&*self.namespace, name);
             Some(EndpointService {
@@ -366,7 +368,7 @@ impl Index {
     }
 
     fn endpoint_slices_of(&self, import: &ServiceName) -> impl Iterator<Item = Arc<EndpointSlice>> {
-        let names = self.endpoint_slices.get(import).into_iter().flatten();
+        let names = self.endpoint_slices.of(import).iter();
         names.filter_map(|name| {
             let name = ServiceName::new(&*self.namespace, name);
             self.slices.get(&name).cloned()
@@ -377,8 +379,11 @@ impl Index {
         &self,
         service: &ServiceName,
     ) -> impl Iterator<Item = Arc<ClusterExport>> {
-        let names = self.exporters.get(service).into_iter().flatten();
-        names.filter_map(|name| self.cluster_exports.get(name).cloned())
+        let names = self.exporters.of(service).iter();
+        names.filter_map(|name| {
+            let name = ServiceName::new(&*self.namespace, name);
+            self.cluster_exports.get(&name).cloned()
+        })
     }
 
     fn has_peers(&self, service: &ServiceName) -> bool {
@@ -390,7 +395,7 @@ impl Index {
     fn touch(&mut self, name: &ServiceName) {
         let known = self.exports.get(name).is_some()
             || self.imports.get(name).is_some()
-            || self.exporters.contains_key(name);
+            || self.exporters.has(name);
         if known {
             self.derived.insert(derived_name(name), name.clone());
         } else {

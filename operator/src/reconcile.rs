@@ -1,5 +1,7 @@
 //! Brings what is there to what should be there, for one service.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -19,7 +21,7 @@ use crate::index::{Index, Indexed};
 use crate::plan::action::{Action, DeletedKind};
 use crate::plan::view::View;
 use crate::plan::{Allotted, Now, Plan, plan};
-use crate::settled::Settled;
+use crate::settled::{Settled, Target};
 use crate::writer::{WriteError, Writer, Written};
 
 /// Plans that one look at a service may take: the import, its Service, its addresses and slices,
@@ -153,13 +155,23 @@ impl Reconciler {
             wall: Timestamp::now(),
             monotonic: Instant::now(),
         };
-        let settled = self.settled.lock();
-        let is_settled = |action: &Action| settled.has(action, view);
+        let mut settled = self.settled.lock();
+        let needed = RefCell::new(BTreeSet::new());
+        let is_settled = |action: &Action| {
+            let is_settled = settled.has(action, view);
+            if is_settled {
+                needed.borrow_mut().insert(Target::of(action));
+            }
+            is_settled
+        };
         let Plan {
             actions,
             notices,
             look_again,
         } = plan(view, &mut self.allotted.lock(), now, is_settled);
+        if actions.is_empty() {
+            settled.rest(&view.name, &needed.into_inner());
+        }
         for (about, notice) in notices {
             self.events.publish(&about, notice);
         }

@@ -2,9 +2,10 @@
 //!
 //! An older CRD drops fields that it does not know, a webhook changes others, and a user's label
 //! stays beside ours: the object then never is as it was applied. Applying the same again would
-//! change nothing, so it is not done while the object is as that left it.
+//! change nothing, so it is not done while the object is as that left it. Of an object that is as it
+//! was applied, which is nearly every one, nothing is remembered once its service is at rest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use kube::Resource;
@@ -16,12 +17,13 @@ use crate::plan::view::View;
 #[cfg(test)]
 mod tests;
 
-/// What was applied last to each object, and the version that came of it.
+/// What was applied last to each object of a service, and the version that came of it.
 #[derive(Debug, Default)]
-pub struct Settled(HashMap<Target, (u64, String)>);
+pub struct Settled(HashMap<ServiceName, BTreeMap<Target, (u64, String)>>);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Target {
+/// The object that an action is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
     kind: &'static str,
     name: ServiceName,
 }
@@ -35,17 +37,29 @@ impl Settled {
         let Some(version) = version_in(view, action) else {
             return false;
         };
-        let known = self.0.get(&target(action));
+        let known = self.0.get(&view.name);
+        let known = known.and_then(|known| known.get(&Target::of(action)));
         known.is_some_and(|(applied, left)| *applied == fingerprint(action) && *left == version)
     }
 
     /// The action was carried out, and left the object like this.
     pub fn record(&mut self, action: &Action, after: &View) {
+        let known = self.0.entry(after.name.clone()).or_default();
         if action.is_removal() {
-            self.0.remove(&target(action));
+            known.remove(&Target::of(action));
         } else if let Some(version) = version_in(after, action) {
-            self.0
-                .insert(target(action), (fingerprint(action), version));
+            known.insert(Target::of(action), (fingerprint(action), version));
+        }
+    }
+
+    /// There is nothing to write for the service, and this is what would be written again without
+    /// the knowledge that it changes nothing. All else about it is forgotten.
+    pub fn rest(&mut self, service: &ServiceName, needed: &BTreeSet<Target>) {
+        if let Some(known) = self.0.get_mut(service) {
+            known.retain(|target, _| needed.contains(target));
+            if known.is_empty() {
+                self.0.remove(service);
+            }
         }
     }
 
@@ -55,19 +69,25 @@ impl Settled {
     }
 }
 
-fn target(action: &Action) -> Target {
-    let name = match action {
-        Action::ApplyClusterExport(export) => name_of(&**export),
-        Action::ApplyImport(import) | Action::ApplyImportStatus(import) => name_of(&**import),
-        Action::ApplyDerived(service) | Action::ApplyEndpoint(service) => name_of(&**service),
-        Action::ApplySlice(slice) => name_of(&**slice),
-        Action::ApplyExportStatus(export) => name_of(&**export),
-        Action::Withdraw(withdrawal) => ServiceName::new("", &withdrawal.object),
-        Action::Delete(deletion) => deletion.name.clone(),
-    };
-    Target {
-        kind: action.kind(),
-        name,
+// === impl Target ===
+
+impl Target {
+    /// What `action` is about.
+    #[must_use]
+    pub fn of(action: &Action) -> Self {
+        let name = match action {
+            Action::ApplyClusterExport(export) => name_of(&**export),
+            Action::ApplyImport(import) | Action::ApplyImportStatus(import) => name_of(&**import),
+            Action::ApplyDerived(service) | Action::ApplyEndpoint(service) => name_of(&**service),
+            Action::ApplySlice(slice) => name_of(&**slice),
+            Action::ApplyExportStatus(export) => name_of(&**export),
+            Action::Withdraw(withdrawal) => ServiceName::new("", &withdrawal.object),
+            Action::Delete(deletion) => deletion.name.clone(),
+        };
+        Self {
+            kind: action.kind(),
+            name,
+        }
     }
 }
 

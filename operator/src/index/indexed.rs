@@ -1,8 +1,5 @@
 //! What each kind of object has to do with which services.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Resource;
@@ -74,9 +71,7 @@ impl Indexed for Namespace {
         }
         if let Some(namespace) = before.or(after) {
             let namespace = name_of(namespace).name;
-            let first = ServiceName::new(&namespace, "");
-            let exported = index.exporters.range(first..).map(|(name, _)| name);
-            let exported = exported.take_while(|name| name.namespace == namespace);
+            let exported = index.exporters.services_in(&namespace);
             index.dirty.extend(exported.cloned());
         }
     }
@@ -93,16 +88,13 @@ impl Indexed for ClusterExport {
     fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
         if let Some(export) = before {
             let service = ServiceName::from(&export.spec);
-            remove(&mut index.exporters, &service, &name_of(export));
+            index.exporters.remove(&service, &name_of(export).name);
             index.touch(&service);
         }
         if let Some(export) = after {
             let service = ServiceName::from(&export.spec);
-            index
-                .exporters
-                .entry(service.clone())
-                .or_default()
-                .insert(name_of(export));
+            let name = name_of(export).name;
+            index.exporters.insert(service.clone(), name);
             index.touch(&service);
         }
     }
@@ -129,15 +121,15 @@ impl Indexed for Service {
         {
             let name = name_of(service);
             index.ports_since.forget(&name);
-            remove(&mut index.endpoints, &owner.import, &name.name);
+            index.endpoints.remove(&owner.import, &name.name);
             index.dirty.insert(owner.import.clone());
         }
         if let (Some(owner), Some(service)) = (owners.1, after) {
             let name = name_of(service);
             index.dirty.insert(owner.import.clone());
             if owner.endpoint.is_some() {
-                let services = index.endpoints.entry(owner.import.clone()).or_default();
-                services.insert(name.name.clone());
+                let import = owner.import.clone();
+                index.endpoints.insert(import, name.name.clone());
             }
             index.ports_since.handle(&name, owner, service);
         }
@@ -155,24 +147,19 @@ impl Indexed for EndpointSlice {
     fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
         if let Some(slice) = before {
             if let Some(service) = service_of(slice) {
-                remove(&mut index.slices_of, &service, &name_of(slice).name);
+                index.slices_of.remove(&service, &name_of(slice).name);
             }
             if let Some(import) = ownership::endpoint_slice_of(slice, &index.namespace) {
-                remove(&mut index.endpoint_slices, &import, &name_of(slice).name);
+                index.endpoint_slices.remove(&import, &name_of(slice).name);
             }
             touch_slice(index, slice);
         }
         if let Some(slice) = after {
             if let Some(service) = service_of(slice) {
-                index
-                    .slices_of
-                    .entry(service)
-                    .or_default()
-                    .insert(name_of(slice).name);
+                index.slices_of.insert(service, name_of(slice).name);
             }
             if let Some(import) = ownership::endpoint_slice_of(slice, &index.namespace) {
-                let slices = index.endpoint_slices.entry(import).or_default();
-                slices.insert(name_of(slice).name);
+                index.endpoint_slices.insert(import, name_of(slice).name);
             }
             touch_slice(index, slice);
         }
@@ -233,13 +220,4 @@ fn touch_slice(index: &mut Index, slice: &EndpointSlice) {
         .collect::<Vec<_>>()
         .join("-");
     index.touch_derived(&ServiceName::new(&name.namespace, derived));
-}
-
-fn remove<T: Ord>(table: &mut BTreeMap<ServiceName, BTreeSet<T>>, service: &ServiceName, name: &T) {
-    if let Some(names) = table.get_mut(service) {
-        names.remove(name);
-        if names.is_empty() {
-            table.remove(service);
-        }
-    }
 }

@@ -51,6 +51,20 @@ fn a_deletion_forgets_what_was_applied() {
     assert!(!settled.has(&apply("10.0.0.1"), &view(7)));
 }
 
+#[test]
+fn at_rest_only_what_is_needed_is_remembered() {
+    let mut settled = Settled::default();
+    let action = apply("10.0.0.1");
+    settled.record(&action, &view(7));
+
+    settled.rest(&web(), &BTreeSet::from([Target::of(&action)]));
+    assert!(settled.has(&action, &view(7)));
+    settled.rest(&web(), &BTreeSet::new());
+
+    assert!(!settled.has(&action, &view(7)));
+    assert!(settled.0.is_empty());
+}
+
 fn web() -> ServiceName {
     ServiceName::new("demo", "web")
 }
