@@ -42,9 +42,8 @@ done
 
 require_go
 require_rust
-require_packages curl dnsperf iproute2 jq knot knot-dnsutils openssl
-# Debian starts a Knot of its own where it can.
-[[ ! -d /run/systemd/system ]] || systemctl disable --now knot >/dev/null 2>&1 || true
+require_packages curl dnsperf iproute2 jq knot-dnsutils openssl
+require_servers knot
 say 'building'
 mapfile -t programs < <(demo-clusters/binaries/build.sh etcd kube-apiserver kubectl coredns)
 etcd=${programs[0]} api_server=${programs[1]} kubectl=${programs[2]} coredns=${programs[3]}

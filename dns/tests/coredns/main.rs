@@ -17,6 +17,8 @@ mod api_server;
 mod ask;
 mod compare;
 mod differences;
+#[path = "../../../operator/tests/harness/go_modules.rs"]
+mod go_modules;
 mod objects;
 #[path = "../../../operator/tests/harness/patience.rs"]
 mod patience;

@@ -4,7 +4,8 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
-use crate::api_server::{Cluster, build};
+use crate::api_server::Cluster;
+use crate::go_modules::build;
 use crate::process::Process;
 
 pub(crate) struct Server {

@@ -11,7 +11,8 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 
 use crate::client::{ask_tcp, ask_udp, data, query, udp, with_edns};
-use crate::program::{kubeconfig_to_nowhere, save_zone};
+use crate::program::save_zone;
+use crate::state::kubeconfig_to_nowhere;
 use crate::upstream::Upstream;
 
 const PATIENCE: Duration = Duration::from_secs(60);

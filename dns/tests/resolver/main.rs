@@ -10,4 +10,6 @@ mod encrypted;
 mod messages;
 mod program;
 mod server;
+#[path = "../harness/state.rs"]
+mod state;
 mod upstream;

@@ -11,6 +11,7 @@ use hickory_proto::rr::RecordType;
 use serde_json::json;
 
 use crate::client::{ask_udp, data, query};
+use crate::state::{kubeconfig_to_nowhere, save};
 
 const WEB: &str = "web.shop.svc.clusterset.local.";
 
@@ -60,24 +61,6 @@ impl Drop for Program {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
-}
-
-/// The port is reserved (RFC 863, discard), so nothing listens on it.
-pub(crate) fn kubeconfig_to_nowhere() -> serde_json::Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "nowhere",
-        "contexts": [{"name": "nowhere", "context": {"cluster": "nowhere", "user": "nobody"}}],
-        "clusters": [{"name": "nowhere", "cluster": {"server": "http://127.0.0.1:9"}}],
-        "users": [{"name": "nobody", "user": {}}],
-    })
-}
-
-/// What the watch `name` saved before.
-fn save(dir: &Path, name: &str, objects: &serde_json::Value) {
-    let state = json!({"format": 1, "watch": name, "newestVersion": 7, "objects": objects});
-    fs::write(dir.join(format!("{name}.json")), state.to_string()).unwrap();
 }
 
 /// A zone with the service `web`, and the headless `db` with one host.

@@ -14,6 +14,8 @@
 
 #[path = "../harness/api_server.rs"]
 mod api_server;
+#[path = "../harness/go_modules.rs"]
+mod go_modules;
 #[path = "../harness/patience.rs"]
 mod patience;
 #[path = "../harness/process.rs"]

@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -13,6 +12,7 @@ use kube::config::KubeConfigOptions;
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
+use crate::go_modules::build;
 use crate::patience::eventually;
 use crate::process::Process;
 
@@ -274,25 +274,6 @@ impl Request {
                 .unwrap_or_default(),
         }
     }
-}
-
-/// Where these programs of other projects are: those that are missing are built.
-pub(crate) fn build<const N: usize>(names: [&str; N]) -> [PathBuf; N] {
-    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo-clusters/binaries/build.sh");
-    println!(
-        "{}: {} builds what is missing",
-        names.join(", "),
-        build.display()
-    );
-    let output = Command::new(&build)
-        .args(names)
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{} failed", build.display());
-    let paths = String::from_utf8(output.stdout).unwrap();
-    let paths: Vec<PathBuf> = paths.lines().map(PathBuf::from).collect();
-    paths.try_into().unwrap()
 }
 
 fn local_url(scheme: &str) -> String {

@@ -18,6 +18,8 @@ mod crds;
 mod exports;
 mod families;
 mod gateways;
+#[path = "../harness/go_modules.rs"]
+mod go_modules;
 mod headless;
 mod imports;
 mod leadership;
