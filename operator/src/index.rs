@@ -347,13 +347,12 @@ impl Index {
         NamespaceState::Present
     }
 
-    fn slices_of(&self, service: &ServiceName) -> impl Iterator<Item = Arc<EndpointSlice>> {
-        let names = self.slices_of.of(service).iter();
-        names.filter_map(|name| {
-            self.slices
-                .get(&ServiceName::new(&service.namespace, name))
-                .cloned()
-        })
+    fn slices_of<'a>(
+        &'a self,
+        service: &'a ServiceName,
+    ) -> impl Iterator<Item = Arc<EndpointSlice>> + 'a {
+        let names = self.slices_of.of(service);
+        self.slices.named(&service.namespace, names)
     }
 
     fn endpoints_of(&self, import: &ServiceName) -> impl Iterator<Item = EndpointService> {
@@ -368,22 +367,16 @@ impl Index {
     }
 
     fn endpoint_slices_of(&self, import: &ServiceName) -> impl Iterator<Item = Arc<EndpointSlice>> {
-        let names = self.endpoint_slices.of(import).iter();
-        names.filter_map(|name| {
-            let name = ServiceName::new(&*self.namespace, name);
-            self.slices.get(&name).cloned()
-        })
+        let names = self.endpoint_slices.of(import);
+        self.slices.named(&self.namespace, names)
     }
 
     fn cluster_exports_of(
         &self,
         service: &ServiceName,
     ) -> impl Iterator<Item = Arc<ClusterExport>> {
-        let names = self.exporters.of(service).iter();
-        names.filter_map(|name| {
-            let name = ServiceName::new(&*self.namespace, name);
-            self.cluster_exports.get(&name).cloned()
-        })
+        let names = self.exporters.of(service);
+        self.cluster_exports.named(&self.namespace, names)
     }
 
     fn has_peers(&self, service: &ServiceName) -> bool {

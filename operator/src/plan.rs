@@ -76,7 +76,7 @@ pub fn plan(
     view: &View,
     allotted: &mut Allotted,
     now: Now,
-    is_settled: impl Fn(&Action) -> bool,
+    mut is_settled: impl FnMut(&Action) -> bool,
 ) -> Plan {
     let mut plan = Plan::default();
     let exported = export::evaluate(view);

@@ -1,6 +1,5 @@
 //! Brings what is there to what should be there, for one service.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -156,11 +155,11 @@ impl Reconciler {
             monotonic: Instant::now(),
         };
         let mut settled = self.settled.lock();
-        let needed = RefCell::new(BTreeSet::new());
+        let mut needed = BTreeSet::new();
         let is_settled = |action: &Action| {
             let is_settled = settled.has(action, view);
             if is_settled {
-                needed.borrow_mut().insert(Target::of(action));
+                needed.insert(Target::of(action));
             }
             is_settled
         };
@@ -170,7 +169,7 @@ impl Reconciler {
             look_again,
         } = plan(view, &mut self.allotted.lock(), now, is_settled);
         if actions.is_empty() {
-            settled.rest(&view.name, &needed.into_inner());
+            settled.rest(&view.name, &needed);
         }
         for (about, notice) in notices {
             self.events.publish(&about, notice);

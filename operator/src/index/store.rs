@@ -61,6 +61,18 @@ impl<T> Store<T> {
         self.0.get(name)
     }
 
+    /// Those that there are of these names in a namespace.
+    pub(super) fn named<'a>(
+        &'a self,
+        namespace: &'a str,
+        names: &'a [String],
+    ) -> impl Iterator<Item = Arc<T>> {
+        let objects = names
+            .iter()
+            .map(move |name| self.get(&ServiceName::new(namespace, name)));
+        objects.flatten().cloned()
+    }
+
     pub(super) fn with_prefix<'a>(
         &'a self,
         namespace: &'a str,
