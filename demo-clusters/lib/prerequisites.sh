@@ -19,14 +19,18 @@ require_rust() {
   at_least "$have" 1.95 || fail "Rust is $have, 1.95 or newer is needed"
 }
 
-is_installed() { # PACKAGE
-  dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'
+# Prints those that are not installed.
+lacking() { # PACKAGE...
+  local package
+  for package; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"
+  done
 }
 
 # Installs the Debian packages that lack: require_packages PACKAGE...
 require_packages() {
-  local package missing=()
-  for package; do is_installed "$package" || missing+=("$package"); done
+  local missing
+  mapfile -t missing < <(lacking "$@")
   ((${#missing[@]})) || return 0
   command -v apt-get >/dev/null || fail "this is not Debian: install what Debian calls ${missing[*]}"
   ((EUID == 0)) || fail "as root, run: apt-get install --no-install-recommends ${missing[*]}"
@@ -40,13 +44,11 @@ require_packages() {
 
 # The same for servers, of which Debian starts one at once: tests and benchmarks start their own.
 require_servers() { # PACKAGE...
-  local package
-  for package; do
-    if ! is_installed "$package"; then
-      require_packages "$package"
-      [[ ! -d /run/systemd/system ]] || systemctl disable --now "$package" >/dev/null 2>&1 || true
-    fi
-  done
+  local missing
+  mapfile -t missing < <(lacking "$@")
+  ((${#missing[@]})) || return 0
+  require_packages "${missing[@]}"
+  [[ ! -d /run/systemd/system ]] || systemctl disable --now "${missing[@]}" >/dev/null 2>&1 || true
 }
 
 # kubelet, containerd and systemd of each node take inotify instances, all as one user; the usual 128 are used up by the third node.

@@ -1,7 +1,7 @@
 //! A resolver in front that validates: unbound, below a root that is signed as the real one is.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::pod::Pod;
 use crate::process::Process;
@@ -23,6 +23,14 @@ const ROOT_ZONE: &str = "\
 ns. 300 IN A 127.0.0.1
 signed. 300 IN A 192.0.2.1
 ";
+
+/// The servers, and unbound in front of them.
+struct Validating {
+    // Both end before the servers' namespaces.
+    _unbound: Process,
+    _root: Process,
+    servers: Servers,
+}
 
 /// Knot with a root zone that it signs.
 fn start_root(pod: &Pod) -> Process {
@@ -58,13 +66,13 @@ zone:
 }
 
 /// unbound, which trusts that root and validates, with `settings`.
-fn start_unbound(pod: &Pod, name: &str, address: &str, settings: &str) -> Process {
+fn start_unbound(pod: &Pod, settings: &str) -> Process {
     let at = format!("@{ROOT}");
     let key = pod.output(ROOT, &["kdig", &at, "+short", ".", "DNSKEY"], "");
     let anchor = pod.write("root.key", &format!(". IN DNSKEY {key}"));
     let config = format!(
         "server:
-    interface: {address}
+    interface: {OTHER}
     access-control: 0.0.0.0/0 allow
     username: \"\"
     chroot: \"\"
@@ -80,41 +88,43 @@ stub-zone:
 remote-control:
     control-enable: no
 {settings}",
-        dir = dir(pod).display(),
+        dir = pod.file("").display(),
         anchor = anchor.display(),
     );
-    let config = pod.write(&format!("{name}.conf"), &config);
-    let config = config.display().to_string();
-    let process = pod.start(name, Path::new("unbound"), &["-d", "-c", &config]);
-    pod.wait_for(address, "signed", "A");
+    let config = pod.write("unbound.conf", &config).display().to_string();
+    let process = pod.start("unbound", Path::new("unbound"), &["-d", "-c", &config]);
+    pod.wait_for(OTHER, "signed", "A");
     process
 }
 
-fn dir(pod: &Pod) -> PathBuf {
-    pod.file("")
-}
+// === impl Validating ===
 
-/// What dig says of the answer, in full.
-fn dig(pod: &Pod, server: &str, name: &str, record_type: &str) -> String {
-    let at = format!("@{server}");
-    pod.output(
-        server,
-        &["dig", &at, "+dnssec", "+timeout=30", name, record_type],
-        "",
-    )
+impl Validating {
+    fn start(settings: &str) -> Self {
+        let servers = Servers::start();
+        let root = start_root(&servers.pod);
+        Self {
+            _unbound: start_unbound(&servers.pod, settings),
+            _root: root,
+            servers,
+        }
+    }
+
+    /// What dig says of unbound's answer, in full.
+    fn dig(&self, name: &str, record_type: &str) -> String {
+        let dig = ["dig", "+dnssec", "+timeout=30", name, record_type];
+        self.servers.pod.output(OTHER, &dig, "")
+    }
 }
 
 #[test]
 #[ignore = "needs unbound, Knot and namespaces: run ./test.sh"]
 fn unbound_validates_and_has_the_clusterset() {
-    let servers = Servers::start();
-    let pod = &servers.pod;
-    let _root = start_root(pod);
     assert!(SETTINGS.contains(TOMBOLO));
-    let _unbound = start_unbound(pod, "unbound", OTHER, SETTINGS);
+    let unbound = Validating::start(SETTINGS);
 
     // It does validate.
-    let signed = dig(pod, OTHER, "signed", "A");
+    let signed = unbound.dig("signed", "A");
     assert!(signed.contains(" ad;"), "{signed}");
 
     let web = "web.shop.svc.clusterset.local";
@@ -131,7 +141,7 @@ fn unbound_validates_and_has_the_clusterset() {
         ("big.shop.svc.clusterset.local", "A", "NOERROR", HOSTS),
         ("none.shop.svc.clusterset.local", "A", "NXDOMAIN", 0),
     ] {
-        let answer = dig(pod, OTHER, name, record_type);
+        let answer = unbound.dig(name, record_type);
         let expected = format!("status: {status},");
         assert!(answer.contains(&expected), "{answer}");
         assert!(answer.contains(&format!("ANSWER: {records},")), "{answer}");
@@ -143,13 +153,10 @@ fn unbound_validates_and_has_the_clusterset() {
 #[test]
 #[ignore = "needs unbound, Knot and namespaces: run ./test.sh"]
 fn unbound_needs_the_exception() {
-    let servers = Servers::start();
-    let pod = &servers.pod;
-    let _root = start_root(pod);
     let settings = SETTINGS.replace("    domain-insecure: \"clusterset.local\"\n", "");
-    let _unbound = start_unbound(pod, "unbound", OTHER, &settings);
+    let unbound = Validating::start(&settings);
 
-    let answer = dig(pod, OTHER, "web.shop.svc.clusterset.local", "A");
+    let answer = unbound.dig("web.shop.svc.clusterset.local", "A");
 
     assert!(answer.contains("status: SERVFAIL,"), "{answer}");
 }
