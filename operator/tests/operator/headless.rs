@@ -138,6 +138,14 @@ async fn scaling_to_300_and_back_leaves_nothing_behind() {
 
     scene.tell_endpoints("west", &names).await;
     ready(&scene, 300).await;
+    eventually(
+        "the slice that the first three were in is gone",
+        async || match listed(&scene).await?.len() {
+            300 => Ok(()),
+            listed => Err(format!("{listed} are listed")),
+        },
+    )
+    .await;
     let written = writes(&cluster);
     let mut endpoints: Vec<_> = names
         .iter()
@@ -300,12 +308,9 @@ async fn what_somebody_does_to_an_endpoints_service_is_put_right() {
 /// Waits until so many endpoints of other clusters are ready in the import's slices; these, by
 /// hostname.
 async fn ready(scene: &Scene, count: usize) -> BTreeMap<String, Endpoint> {
-    let params = ListParams::default().labels(SOURCE_CLUSTER_LABEL);
     eventually(&format!("{count} endpoints are ready"), async || {
-        let slices = scene.api::<EndpointSlice>().list(&params).await;
-        let slices = slices.map_err(|error| error.to_string())?.items;
-        let endpoints = slices.into_iter().flat_map(|slice| slice.endpoints);
-        let ready: BTreeMap<String, Endpoint> = endpoints
+        let listed = listed(scene).await?.into_iter();
+        let ready: BTreeMap<String, Endpoint> = listed
             .filter(|endpoint| endpoint.conditions.as_ref().and_then(|c| c.ready) == Some(true))
             .filter_map(|endpoint| Some((endpoint.hostname.clone()?, endpoint)))
             .collect();
@@ -315,6 +320,14 @@ async fn ready(scene: &Scene, count: usize) -> BTreeMap<String, Endpoint> {
         }
     })
     .await
+}
+
+/// The endpoints of all slices of the import: one that is in two of them, twice.
+async fn listed(scene: &Scene) -> Result<Vec<Endpoint>, String> {
+    let params = ListParams::default().labels(SOURCE_CLUSTER_LABEL);
+    let slices = scene.api::<EndpointSlice>().list(&params).await;
+    let slices = slices.map_err(|error| error.to_string())?;
+    Ok(slices.items.into_iter().flat_map(|s| s.endpoints).collect())
 }
 
 /// What was written so far of what the import consists of.
