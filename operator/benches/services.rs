@@ -107,9 +107,8 @@ impl Cluster {
                 object.metadata.namespace = Some(SYSTEM.to_owned());
                 self.version += 1;
                 object.metadata.resource_version = Some(self.version.to_string());
-                let object = Arc::new(object);
                 let began = Instant::now();
-                self.index.apply(object);
+                self.index.observe(&object);
                 let dirty = self.index.take_dirty();
                 assert_eq!(dirty.len(), 1);
                 for name in &dirty {
@@ -178,7 +177,7 @@ impl Cluster {
         let metadata = object.meta_mut();
         metadata.resource_version = Some(self.version.to_string());
         metadata.generation.get_or_insert(1);
-        self.index.apply(Arc::new(object));
+        self.index.observe(&object);
     }
 }
 

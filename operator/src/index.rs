@@ -30,6 +30,7 @@ use crate::plan::view::{EndpointService, NamespaceState, View};
 
 mod indexed;
 mod names;
+mod packed;
 mod ports_since;
 mod store;
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod tests;
 pub use indexed::Indexed;
 use indexed::name_of;
 use names::Names;
+pub use packed::Packed;
 use ports_since::PortsSince;
 pub use store::Kind;
 use store::Store;
@@ -66,6 +68,10 @@ pub struct Index {
     /// Names of these Services' slices, by import.
     endpoint_slices: Names,
     ports_since: PortsSince,
+    /// How many ServiceImports are ours, and how many ServiceExports are in conflict: to count them
+    /// all would be to unpack them all.
+    imports_of_ours: usize,
+    conflicts: usize,
     gateways: Arc<[Listing]>,
     policies: Policies,
     /// Clusters that cannot be reached, and what their Peers say of it.
@@ -110,6 +116,8 @@ impl Index {
             endpoints: Names::default(),
             endpoint_slices: Names::default(),
             ports_since: PortsSince::default(),
+            imports_of_ours: 0,
+            conflicts: 0,
             gateways: Arc::from([]),
             policies: Policies::default(),
             stale: Arc::default(),
@@ -126,32 +134,39 @@ impl Index {
     }
 
     /// An object is there, or changed. One that is older than what is known says nothing.
-    pub fn apply<T: Indexed>(&mut self, object: Arc<T>) {
-        let name = name_of(&*object);
-        let Some(before) = T::store(self).apply(name, Arc::clone(&object)) else {
-            return;
-        };
-        T::changed(self, before.as_deref(), Some(&object));
+    pub fn apply<T: Indexed>(&mut self, name: ServiceName, object: Arc<Packed<T>>) {
+        let news = T::store(self).apply(name.clone(), Arc::clone(&object));
+        if let Some(before) = news {
+            T::changed(self, &name, before.as_deref(), Some(&object));
+        }
+    }
+
+    /// An object is there, or changed, as the answer to a write says. It may be seen before any watch shows it.
+    pub fn observe<T: Indexed>(&mut self, object: &T) {
+        if let Some(packed) = Packed::new(object) {
+            self.apply(name_of(object), Arc::new(packed));
+        }
     }
 
     /// An object is gone.
     pub fn delete<T: Indexed>(&mut self, name: &ServiceName) {
         if let Some(before) = T::store(self).delete(name) {
-            T::changed(self, Some(&before), None);
+            T::changed(self, name, Some(&before), None);
         }
     }
 
     /// These are all objects of a kind.
-    pub fn reset<T: Indexed>(&mut self, all: impl IntoIterator<Item = Arc<T>>) {
-        let all: BTreeMap<ServiceName, Arc<T>> = all
-            .into_iter()
-            .map(|object| (name_of(&*object), object))
+    pub fn reset<T: Indexed>(&mut self, all: BTreeMap<ServiceName, Arc<Packed<T>>>) {
+        let known = T::store(self).names();
+        let gone: Vec<_> = known
+            .filter(|name| !all.contains_key(*name))
+            .cloned()
             .collect();
-        for gone in T::store(self).names_not_in(&all) {
+        for gone in gone {
             self.delete::<T>(&gone);
         }
-        for object in all.into_values() {
-            self.apply(object);
+        for (name, object) in all {
+            self.apply(name, object);
         }
         self.awaited.remove(&T::KIND);
     }
@@ -208,7 +223,7 @@ impl Index {
     /// Whether there is a ServiceImport of this name, ours or not.
     #[must_use]
     pub fn has_import(&self, name: &ServiceName) -> bool {
-        self.imports.get(name).is_some()
+        self.imports.has(name)
     }
 
     /// The clusters that cannot be reached, and what is to be said of it.
@@ -242,9 +257,9 @@ impl Index {
         let derived = self
             .services
             .iter()
-            .filter_map(|(_, service)| import_of(service));
-        let exports = self.exports.iter().map(|(name, _)| name.clone());
-        let imports = self.imports.iter().map(|(name, _)| name.clone());
+            .filter_map(|service| import_of(&service));
+        let exports = self.exports.names().cloned();
+        let imports = self.imports.names().cloned();
         exports
             .chain(imports)
             .chain(self.exporters.services().cloned())
@@ -269,13 +284,13 @@ impl Index {
             mcs: self.mcs,
             name: name.clone(),
             namespace: self.namespace_state(&name.namespace),
-            export: self.exports.get(name).cloned(),
-            service: self.services.get(name).cloned(),
+            export: self.exports.get(name),
+            service: self.services.get(name),
             service_slices: self.slices_of(name).collect(),
             cluster_exports: self.cluster_exports_of(name).collect(),
-            import: self.imports.get(name).cloned(),
-            derived: self.services.get(&derived).cloned(),
-            slices: own.cloned().chain(others).collect(),
+            import: self.imports.get(name),
+            derived: self.services.get(&derived),
+            slices: own.chain(others).collect(),
             gateways: Arc::clone(&self.gateways),
             ports_since: self.ports_since.get(&derived),
             system: Arc::clone(&self.namespace),
@@ -292,13 +307,12 @@ impl Index {
     /// The gateway ports that derived Services, and those of endpoints, say are theirs.
     #[must_use]
     pub fn port_claims(&self) -> Vec<PortClaim> {
-        let services = self.services.iter().map(|(_, service)| service);
-        let ours = services.filter_map(|service| {
-            let owner = match ownership::is_derived(service) {
-                true => PortOwner::of_import(import_of(service)?),
-                false => ownership::endpoint_of(service, &self.namespace)?,
+        let ours = self.services.iter().filter_map(|service| {
+            let owner = match ownership::is_derived(&service) {
+                true => PortOwner::of_import(import_of(&service)?),
+                false => ownership::endpoint_of(&service, &self.namespace)?,
             };
-            Some(ports_since::claims(service, owner))
+            Some(ports_since::claims(&service, owner).collect::<Vec<_>>())
         });
         ours.flatten().collect()
     }
@@ -312,27 +326,10 @@ impl Index {
     /// How many of what there is.
     #[must_use]
     pub fn census(&self) -> Census {
-        let imports = self
-            .imports
-            .iter()
-            .filter(|(_, i)| ownership::is_ours(&i.metadata));
-        let in_conflict = |export: &ServiceExport| {
-            let status = export.status.as_ref();
-            status.is_some_and(|status| {
-                status
-                    .conditions
-                    .iter()
-                    .any(|c| c.type_ == "Conflict" && c.status == "True")
-            })
-        };
         Census {
-            exports: self.exports.iter().count(),
-            imports: imports.count(),
-            conflicts: self
-                .exports
-                .iter()
-                .filter(|(_, export)| in_conflict(export))
-                .count(),
+            exports: self.exports.len(),
+            imports: self.imports_of_ours,
+            conflicts: self.conflicts,
             endpoints: self.endpoints.counts().map(|(_, services)| services).sum(),
         }
     }
@@ -360,7 +357,7 @@ impl Index {
         names.filter_map(|name| {
             let name = ServiceName::new(&*self.namespace, name);
             Some(EndpointService {
-                service: Arc::clone(self.services.get(&name)?),
+                service: self.services.get(&name)?,
                 ports_since: self.ports_since.get(&name),
             })
         })
@@ -386,9 +383,7 @@ impl Index {
 
     /// Something changed that makes `name` a service of the clusterset, or no longer.
     fn touch(&mut self, name: &ServiceName) {
-        let known = self.exports.get(name).is_some()
-            || self.imports.get(name).is_some()
-            || self.exporters.has(name);
+        let known = self.exports.has(name) || self.imports.has(name) || self.exporters.has(name);
         if known {
             self.derived.insert(derived_name(name), name.clone());
         } else {
@@ -405,7 +400,7 @@ impl Index {
 
     /// Touches a Service that is exported: any other's pods may come and go unnoticed.
     fn touch_exported(&mut self, service: &ServiceName) {
-        if self.exports.get(service).is_some() {
+        if self.exports.has(service) {
             self.dirty.insert(service.clone());
         }
     }

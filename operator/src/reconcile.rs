@@ -280,7 +280,7 @@ enum Outcome {
 
 fn apply<T: Indexed>(index: &mut Index, mut object: T) {
     crate::watches::trim(object.meta_mut());
-    index.apply(Arc::new(object));
+    index.observe(&object);
 }
 
 fn is_refused(error: &ReconcileError) -> bool {

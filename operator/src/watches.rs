@@ -1,20 +1,23 @@
 //! Feeds the index from the API server.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::Resource;
 use kube::api::ObjectMeta;
 use parking_lot::RwLock;
+use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tombolo_catalog::ServiceName;
 use tombolo_crds::mcs::{ServiceExport, ServiceImport, v1alpha1};
 use tombolo_crds::well_known::{EXPORTS_STALE_CONDITION, PROXY_PROTOCOL_ANNOTATION};
 use tombolo_crds::{ClusterExport, Peer};
-use tombolo_runtime::watch::{self, Key, Watches};
+use tombolo_runtime::watch::{self, Key, Watch, Watches};
 
-use crate::index::{Index, Indexed};
+use crate::index::{Index, Indexed, Packed};
 use crate::mcs::McsVersion;
 
 /// An index that tells when it changed.
@@ -28,64 +31,55 @@ pub struct SharedIndex {
 
 // === impl SharedIndex ===
 
-impl<T: Indexed + Send + Sync + 'static> watch::Index<T> for SharedIndex {
-    fn apply(&mut self, _key: &Key, value: &Arc<T>) {
-        self.index.write().apply(Arc::clone(value));
+impl<T: Indexed + 'static> watch::Index<Packed<T>> for SharedIndex {
+    fn apply(&mut self, key: &Key, value: &Arc<Packed<T>>) {
+        self.index.write().apply(name_of(key), Arc::clone(value));
         self.changed.notify_one();
     }
 
     fn delete(&mut self, key: &Key) {
-        self.index
-            .write()
-            .delete::<T>(&ServiceName::new(&key.namespace, &key.name));
+        self.index.write().delete::<T>(&name_of(key));
         self.changed.notify_one();
     }
 
-    fn reset(&mut self, all: &BTreeMap<Key, Arc<T>>) {
-        self.index.write().reset(all.values().cloned());
+    fn reset(&mut self, all: &BTreeMap<Key, Arc<Packed<T>>>) {
+        let all = all.iter();
+        let all = all.map(|(key, object)| (name_of(key), Arc::clone(object)));
+        self.index.write().reset(all.collect());
         self.changed.notify_one();
     }
 }
 
 /// Begins to watch all that decides what is written, except for the gateways.
 pub fn spawn(watches: &Watches, namespace: &str, mcs: McsVersion, index: &SharedIndex) {
-    let feed = || index.clone();
-    drop(
-        watches
-            .all::<Namespace>("namespaces")
-            .feed(project_namespace, feed()),
-    );
-    drop(
-        watches
-            .all::<Service>("services")
-            .feed(project_service, feed()),
-    );
-    drop(
-        watches
-            .all::<EndpointSlice>("endpointslices")
-            .feed(project_slice, feed()),
-    );
-    drop(
-        watches
-            .namespaced::<ClusterExport>("clusterexports", namespace)
-            .feed(
-                |mut export| trimmed(&mut export.metadata).then_some(export),
-                feed(),
-            ),
-    );
+    keep(watches.all("namespaces"), project_namespace, index);
+    keep(watches.all("services"), project_service, index);
+    keep(watches.all("endpointslices"), project_slice, index);
+    let exports = watches.namespaced("clusterexports", namespace);
+    keep(exports, project_cluster_export, index);
     spawn_peers(watches, index);
     match mcs {
         McsVersion::V1Beta1 => {
-            drop(watches.all("serviceexports").feed(project_export, feed()));
-            drop(watches.all("serviceimports").feed(project_import, feed()));
+            keep(watches.all("serviceexports"), project_export, index);
+            keep(watches.all("serviceimports"), project_import, index);
         }
         McsVersion::V1Alpha1 => {
             let exports = watches.all::<v1alpha1::ServiceExport>("serviceexports");
-            drop(exports.feed(|export| project_export(export.into()), feed()));
+            keep(exports, |export| project_export(export.into()), index);
             let imports = watches.all::<v1alpha1::ServiceImport>("serviceimports");
-            drop(imports.feed(|import| project_import(import.into()), feed()));
+            keep(imports, |import| project_import(import.into()), index);
         }
     }
+}
+
+/// Feeds what a watch shows, as far as it says something here, to the index.
+fn keep<K, T>(watch: Watch<K>, project: impl Fn(K) -> T + Send + 'static, index: &SharedIndex)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    T: Indexed + 'static,
+{
+    let pack = move |object| Packed::new(&project(object));
+    drop(watch.feed(pack, index.clone()));
 }
 
 /// Follows which Peers say that they are stale: of each a word, the index holds no more.
@@ -136,42 +130,46 @@ pub(crate) fn trim(metadata: &mut ObjectMeta) {
     metadata.managed_fields = None;
 }
 
-fn trimmed(metadata: &mut ObjectMeta) -> bool {
-    trim(metadata);
-    true
+fn name_of(key: &Key) -> ServiceName {
+    ServiceName::new(&key.namespace, &key.name)
 }
 
-fn project_namespace(mut namespace: Namespace) -> Option<Namespace> {
+fn project_namespace(mut namespace: Namespace) -> Namespace {
     let metadata = namespace.metadata;
     namespace = Namespace::default();
     namespace.metadata.name = metadata.name;
     namespace.metadata.deletion_timestamp = metadata.deletion_timestamp;
     namespace.metadata.resource_version = metadata.resource_version;
-    Some(namespace)
+    namespace
 }
 
-fn project_service(mut service: Service) -> Option<Service> {
+fn project_service(mut service: Service) -> Service {
     trim(&mut service.metadata);
     if let Some(annotations) = &mut service.metadata.annotations {
         annotations.retain(|key, _| key == PROXY_PROTOCOL_ANNOTATION);
     }
     service.status = None;
-    Some(service)
+    service
 }
 
-fn project_slice(mut slice: EndpointSlice) -> Option<EndpointSlice> {
+fn project_slice(mut slice: EndpointSlice) -> EndpointSlice {
     trim(&mut slice.metadata);
     slice.metadata.annotations = None;
-    Some(slice)
+    slice
 }
 
-fn project_export(mut export: ServiceExport) -> Option<ServiceExport> {
+fn project_cluster_export(mut export: ClusterExport) -> ClusterExport {
+    trim(&mut export.metadata);
+    export
+}
+
+fn project_export(mut export: ServiceExport) -> ServiceExport {
     trim(&mut export.metadata);
     export.metadata.annotations = None;
-    Some(export)
+    export
 }
 
-fn project_import(mut import: ServiceImport) -> Option<ServiceImport> {
+fn project_import(mut import: ServiceImport) -> ServiceImport {
     trim(&mut import.metadata);
-    Some(import)
+    import
 }

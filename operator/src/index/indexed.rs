@@ -3,17 +3,20 @@
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Resource;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tombolo_catalog::ServiceName;
 use tombolo_crds::ClusterExport;
 use tombolo_crds::mcs::{ServiceExport, ServiceImport};
 use tombolo_crds::well_known::{KUBE_SERVICE_NAME_LABEL, SERVICE_NAME_LABEL};
 
+use super::packed::Packed;
 use super::store::{Kind, Store};
 use super::{Index, import_of};
 use crate::plan::ownership::{self, PortOwner};
 
 /// An object that the [`Index`] holds.
-pub trait Indexed: Resource + Sized {
+pub trait Indexed: Resource + Serialize + DeserializeOwned {
     /// Which kind it is.
     const KIND: Kind;
     #[doc(hidden)]
@@ -21,7 +24,12 @@ pub trait Indexed: Resource + Sized {
     fn store(index: &mut Index) -> &mut Store<Self>;
     /// The store has been changed: other tables follow, and what it concerns is dirty.
     #[doc(hidden)]
-    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>);
+    fn changed(
+        index: &mut Index,
+        name: &ServiceName,
+        before: Option<&Packed<Self>>,
+        after: Option<&Packed<Self>>,
+    );
 }
 
 // === impl Indexed ===
@@ -34,10 +42,16 @@ impl Indexed for ServiceExport {
         &mut index.exports
     }
 
-    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
-        if let Some(export) = before.or(after) {
-            index.touch(&name_of(export));
-        }
+    fn changed(
+        index: &mut Index,
+        name: &ServiceName,
+        before: Option<&Packed<Self>>,
+        after: Option<&Packed<Self>>,
+    ) {
+        recount(&mut index.conflicts, before, after, |export| {
+            is_in_conflict(&export.unpack())
+        });
+        index.touch(name);
     }
 }
 
@@ -49,10 +63,16 @@ impl Indexed for ServiceImport {
         &mut index.imports
     }
 
-    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
-        if let Some(import) = before.or(after) {
-            index.touch(&name_of(import));
-        }
+    fn changed(
+        index: &mut Index,
+        name: &ServiceName,
+        before: Option<&Packed<Self>>,
+        after: Option<&Packed<Self>>,
+    ) {
+        recount(&mut index.imports_of_ours, before, after, |import| {
+            ownership::is_ours(&import.metadata())
+        });
+        index.touch(name);
     }
 }
 
@@ -64,16 +84,19 @@ impl Indexed for Namespace {
         &mut index.namespaces
     }
 
-    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
-        let is_leaving = |namespace: &Self| namespace.metadata.deletion_timestamp.is_some();
+    fn changed(
+        index: &mut Index,
+        name: &ServiceName,
+        before: Option<&Packed<Self>>,
+        after: Option<&Packed<Self>>,
+    ) {
+        let is_leaving =
+            |namespace: &Packed<Self>| namespace.metadata().deletion_timestamp.is_some();
         if before.map(is_leaving) == after.map(is_leaving) {
             return;
         }
-        if let Some(namespace) = before.or(after) {
-            let namespace = name_of(namespace).name;
-            let exported = index.exporters.services_in(&namespace);
-            index.dirty.extend(exported.cloned());
-        }
+        let exported = index.exporters.services_in(&name.name);
+        index.dirty.extend(exported.cloned());
     }
 }
 
@@ -85,16 +108,20 @@ impl Indexed for ClusterExport {
         &mut index.cluster_exports
     }
 
-    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
+    fn changed(
+        index: &mut Index,
+        name: &ServiceName,
+        before: Option<&Packed<Self>>,
+        after: Option<&Packed<Self>>,
+    ) {
         if let Some(export) = before {
-            let service = ServiceName::from(&export.spec);
-            index.exporters.remove(&service, &name_of(export).name);
+            let service = ServiceName::from(&export.unpack().spec);
+            index.exporters.remove(&service, &name.name);
             index.touch(&service);
         }
         if let Some(export) = after {
-            let service = ServiceName::from(&export.spec);
-            let name = name_of(export).name;
-            index.exporters.insert(service.clone(), name);
+            let service = ServiceName::from(&export.unpack().spec);
+            index.exporters.insert(service.clone(), name.name.clone());
             index.touch(&service);
         }
     }
@@ -108,30 +135,34 @@ impl Indexed for Service {
         &mut index.services
     }
 
-    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
-        if let Some(service) = before.or(after) {
-            let name = name_of(service);
-            index.touch_exported(&name);
-            index.touch_derived(&name);
-        }
+    fn changed(
+        index: &mut Index,
+        name: &ServiceName,
+        before: Option<&Packed<Self>>,
+        after: Option<&Packed<Self>>,
+    ) {
+        index.touch_exported(name);
+        index.touch_derived(name);
+        let after = after.map(Packed::unpack);
         let owner = |service: &Self| port_owner(index, service);
-        let owners = (before.and_then(owner), after.and_then(owner));
+        let owners = (
+            before.and_then(|before| owner(&before.unpack())),
+            after.as_deref().and_then(owner),
+        );
         if owners.0 != owners.1
-            && let (Some(owner), Some(service)) = (&owners.0, before)
+            && let Some(owner) = &owners.0
         {
-            let name = name_of(service);
-            index.ports_since.forget(&name);
+            index.ports_since.forget(name);
             index.endpoints.remove(&owner.import, &name.name);
             index.dirty.insert(owner.import.clone());
         }
         if let (Some(owner), Some(service)) = (owners.1, after) {
-            let name = name_of(service);
             index.dirty.insert(owner.import.clone());
             if owner.endpoint.is_some() {
                 let import = owner.import.clone();
                 index.endpoints.insert(import, name.name.clone());
             }
-            index.ports_since.handle(&name, owner, service);
+            index.ports_since.handle(name, owner, &service);
         }
     }
 }
@@ -144,24 +175,29 @@ impl Indexed for EndpointSlice {
         &mut index.slices
     }
 
-    fn changed(index: &mut Index, before: Option<&Self>, after: Option<&Self>) {
-        if let Some(slice) = before {
-            if let Some(service) = service_of(slice) {
-                index.slices_of.remove(&service, &name_of(slice).name);
+    fn changed(
+        index: &mut Index,
+        name: &ServiceName,
+        before: Option<&Packed<Self>>,
+        after: Option<&Packed<Self>>,
+    ) {
+        if let Some(slice) = before.map(labelled) {
+            if let Some(service) = service_of(&slice) {
+                index.slices_of.remove(&service, &name.name);
             }
-            if let Some(import) = ownership::endpoint_slice_of(slice, &index.namespace) {
-                index.endpoint_slices.remove(&import, &name_of(slice).name);
+            if let Some(import) = ownership::endpoint_slice_of(&slice, &index.namespace) {
+                index.endpoint_slices.remove(&import, &name.name);
             }
-            touch_slice(index, slice);
+            touch_slice(index, name, &slice);
         }
-        if let Some(slice) = after {
-            if let Some(service) = service_of(slice) {
-                index.slices_of.insert(service, name_of(slice).name);
+        if let Some(slice) = after.map(labelled) {
+            if let Some(service) = service_of(&slice) {
+                index.slices_of.insert(service, name.name.clone());
             }
-            if let Some(import) = ownership::endpoint_slice_of(slice, &index.namespace) {
-                index.endpoint_slices.insert(import, name_of(slice).name);
+            if let Some(import) = ownership::endpoint_slice_of(&slice, &index.namespace) {
+                index.endpoint_slices.insert(import, name.name.clone());
             }
-            touch_slice(index, slice);
+            touch_slice(index, name, &slice);
         }
     }
 }
@@ -173,6 +209,31 @@ pub(super) fn name_of(object: &impl Resource) -> ServiceName {
         metadata.namespace.as_deref().unwrap_or_default(),
         metadata.name.as_deref().unwrap_or_default(),
     )
+}
+
+/// Keeps a count of objects in step with one that has changed.
+fn recount<T>(
+    count: &mut usize,
+    before: Option<&Packed<T>>,
+    after: Option<&Packed<T>>,
+    is_counted: impl Fn(&Packed<T>) -> bool,
+) {
+    *count -= usize::from(before.is_some_and(&is_counted));
+    *count += usize::from(after.is_some_and(&is_counted));
+}
+
+fn is_in_conflict(export: &ServiceExport) -> bool {
+    let status = export.status.as_ref();
+    let mut conditions = status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.type_ == "Conflict" && condition.status == "True")
+}
+
+/// A slice without its endpoints, which say nothing about whose it is.
+fn labelled(slice: &Packed<EndpointSlice>) -> EndpointSlice {
+    EndpointSlice {
+        metadata: slice.metadata(),
+        ..EndpointSlice::default()
+    }
 }
 
 fn service_of(slice: &EndpointSlice) -> Option<ServiceName> {
@@ -194,8 +255,7 @@ fn port_owner(index: &Index, service: &Service) -> Option<PortOwner> {
         .or_else(|| ownership::endpoint_of(service, &index.namespace))
 }
 
-fn touch_slice(index: &mut Index, slice: &EndpointSlice) {
-    let name = name_of(slice);
+fn touch_slice(index: &mut Index, name: &ServiceName, slice: &EndpointSlice) {
     if let Some(import) = ownership::endpoint_slice_of(slice, &index.namespace) {
         index.dirty.insert(import);
         return;

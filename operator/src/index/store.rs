@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::Resource;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tombolo_catalog::ServiceName;
+
+use super::packed::Packed;
 
 /// The kinds of objects that must be known before anything is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +34,7 @@ pub enum Kind {
 }
 
 #[derive(Debug)]
-pub(super) struct Store<T>(BTreeMap<ServiceName, Arc<T>>);
+pub(super) struct Store<T>(BTreeMap<ServiceName, Arc<Packed<T>>>);
 
 // === impl Kind ===
 
@@ -57,8 +61,26 @@ impl<T> Default for Store<T> {
 }
 
 impl<T> Store<T> {
-    pub(super) fn get(&self, name: &ServiceName) -> Option<&Arc<T>> {
-        self.0.get(name)
+    pub(super) fn has(&self, name: &ServiceName) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &ServiceName> {
+        self.0.keys()
+    }
+
+    pub(super) fn delete(&mut self, name: &ServiceName) -> Option<Arc<Packed<T>>> {
+        self.0.remove(name)
+    }
+}
+
+impl<T: Resource + Serialize + DeserializeOwned> Store<T> {
+    pub(super) fn get(&self, name: &ServiceName) -> Option<Arc<T>> {
+        self.0.get(name).map(|object| object.unpack())
     }
 
     /// Those that there are of these names in a namespace.
@@ -67,47 +89,35 @@ impl<T> Store<T> {
         namespace: &'a str,
         names: &'a [String],
     ) -> impl Iterator<Item = Arc<T>> {
-        let objects = names
-            .iter()
-            .map(move |name| self.get(&ServiceName::new(namespace, name)));
-        objects.flatten().cloned()
+        let names = names.iter();
+        names.filter_map(move |name| self.get(&ServiceName::new(namespace, name)))
     }
 
     pub(super) fn with_prefix<'a>(
         &'a self,
         namespace: &'a str,
         prefix: &'a str,
-    ) -> impl Iterator<Item = &'a Arc<T>> {
+    ) -> impl Iterator<Item = Arc<T>> {
         self.0
             .range(ServiceName::new(namespace, prefix)..)
             .take_while(move |(name, _)| {
                 name.namespace == namespace && name.name.starts_with(prefix)
             })
-            .map(|(_, object)| object)
+            .map(|(_, object)| object.unpack())
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&ServiceName, &Arc<T>)> {
-        self.0.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = Arc<T>> {
+        self.0.values().map(|object| object.unpack())
     }
 
-    pub(super) fn delete(&mut self, name: &ServiceName) -> Option<Arc<T>> {
-        self.0.remove(name)
-    }
-
-    pub(super) fn names_not_in(&self, others: &BTreeMap<ServiceName, Arc<T>>) -> Vec<ServiceName> {
-        self.0
-            .keys()
-            .filter(|name| !others.contains_key(*name))
-            .cloned()
-            .collect()
-    }
-}
-
-impl<T: Resource> Store<T> {
     /// What was there before, if the object is news.
-    pub(super) fn apply(&mut self, name: ServiceName, object: Arc<T>) -> Option<Option<Arc<T>>> {
+    pub(super) fn apply(
+        &mut self,
+        name: ServiceName,
+        object: Arc<Packed<T>>,
+    ) -> Option<Option<Arc<Packed<T>>>> {
         if let Some(known) = self.0.get_mut(&name)
-            && let (Some(known_version), Some(new)) = (version(&**known), version(&*object))
+            && let (Some(known_version), Some(new)) = (known.version(), object.version())
             && known_version >= new
         {
             // The answer to a write was known first. The watch keeps its own, so with that there
@@ -119,9 +129,4 @@ impl<T: Resource> Store<T> {
         }
         Some(self.0.insert(name, object))
     }
-}
-
-/// Kubernetes' resourceVersions of one kind may be compared as numbers (KEP-5504).
-fn version(object: &impl Resource) -> Option<u64> {
-    object.meta().resource_version.as_deref()?.parse().ok()
 }

@@ -16,12 +16,12 @@ use super::*;
 #[test]
 fn is_complete_once_every_kind_was_listed() {
     let mut index = Index::new("east", "tombolo-system", McsVersion::V1Beta1);
-    index.reset(Vec::<Arc<ServiceExport>>::new());
-    index.reset(Vec::<Arc<ServiceImport>>::new());
-    index.reset(Vec::<Arc<Service>>::new());
-    index.reset(Vec::<Arc<EndpointSlice>>::new());
-    index.reset(Vec::<Arc<ClusterExport>>::new());
-    index.reset(Vec::<Arc<Namespace>>::new());
+    index.reset::<ServiceExport>(BTreeMap::new());
+    index.reset::<ServiceImport>(BTreeMap::new());
+    index.reset::<Service>(BTreeMap::new());
+    index.reset::<EndpointSlice>(BTreeMap::new());
+    index.reset::<ClusterExport>(BTreeMap::new());
+    index.reset::<Namespace>(BTreeMap::new());
     index.set_gateways([], &BTreeSet::new());
     assert!(!index.is_complete(), "the policies are unknown");
     index.set_policies(Policies::default());
@@ -35,43 +35,40 @@ fn is_complete_once_every_kind_was_listed() {
 #[test]
 fn an_older_object_than_the_known_one_says_nothing() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(export(), 7)));
+    index.observe(&versioned(export(), 7));
     index.take_dirty();
 
-    index.apply(Arc::new(versioned(export(), 6)));
-    index.apply(Arc::new(versioned(export(), 7)));
+    index.observe(&versioned(export(), 6));
+    index.observe(&versioned(export(), 7));
 
     assert_eq!(index.take_dirty(), BTreeSet::new());
-    index.apply(Arc::new(versioned(export(), 8)));
+    index.observe(&versioned(export(), 8));
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
 }
 
 #[test]
 fn what_a_watch_shows_takes_the_place_of_the_answer_to_a_write() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(export(), 7)));
-    let watched = Arc::new(versioned(export(), 7));
+    index.observe(&versioned(export(), 7));
+    let watched = Arc::new(Packed::new(&versioned(export(), 7)).unwrap());
 
-    index.apply(Arc::clone(&watched));
+    index.apply(web(), Arc::clone(&watched));
 
-    assert!(Arc::ptr_eq(
-        index.view(&web()).export.as_ref().unwrap(),
-        &watched
-    ));
+    assert_eq!(Arc::strong_count(&watched), 2, "and that is the index's");
 }
 
 #[test]
 fn a_service_concerns_nobody_unless_it_is_exported() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(service("web"), 1)));
-    index.apply(Arc::new(versioned(slice("web-1", "web"), 2)));
+    index.observe(&versioned(service("web"), 1));
+    index.observe(&versioned(slice("web-1", "web"), 2));
     assert_eq!(index.take_dirty(), BTreeSet::new());
 
-    index.apply(Arc::new(versioned(export(), 3)));
+    index.observe(&versioned(export(), 3));
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
-    index.apply(Arc::new(versioned(service("web"), 4)));
+    index.observe(&versioned(service("web"), 4));
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
-    index.apply(Arc::new(versioned(slice("web-1", "web"), 5)));
+    index.observe(&versioned(slice("web-1", "web"), 5));
 
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
     let view = index.view(&web());
@@ -82,11 +79,11 @@ fn a_service_concerns_nobody_unless_it_is_exported() {
 #[test]
 fn a_slice_that_moves_to_another_service_leaves_the_first() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(export(), 1)));
-    index.apply(Arc::new(versioned(slice("x", "web"), 2)));
+    index.observe(&versioned(export(), 1));
+    index.observe(&versioned(slice("x", "web"), 2));
     index.take_dirty();
 
-    index.apply(Arc::new(versioned(slice("x", "other"), 3)));
+    index.observe(&versioned(slice("x", "other"), 3));
 
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
     assert!(index.view(&web()).service_slices.is_empty());
@@ -95,7 +92,7 @@ fn a_slice_that_moves_to_another_service_leaves_the_first() {
 #[test]
 fn copies_of_exports_make_a_service_known_until_they_are_gone() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(cluster_export("west"), 1)));
+    index.observe(&versioned(cluster_export("west"), 1));
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
     assert_eq!(index.all_names(), BTreeSet::from([web()]));
     assert_eq!(index.view(&web()).cluster_exports.len(), 1);
@@ -109,13 +106,13 @@ fn copies_of_exports_make_a_service_known_until_they_are_gone() {
 #[test]
 fn a_namespace_concerns_what_is_exported_into_it_when_it_comes_and_goes() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(cluster_export("west"), 1)));
+    index.observe(&versioned(cluster_export("west"), 1));
     index.take_dirty();
     assert_eq!(index.view(&web()).namespace, NamespaceState::Absent);
 
-    index.apply(Arc::new(versioned(namespace("demo"), 2)));
+    index.observe(&versioned(namespace("demo"), 2));
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
-    index.apply(Arc::new(versioned(namespace("demo"), 3)));
+    index.observe(&versioned(namespace("demo"), 3));
     assert_eq!(
         index.take_dirty(),
         BTreeSet::new(),
@@ -124,7 +121,7 @@ fn a_namespace_concerns_what_is_exported_into_it_when_it_comes_and_goes() {
 
     let mut leaving = versioned(namespace("demo"), 4);
     leaving.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    index.apply(Arc::new(leaving));
+    index.observe(&leaving);
 
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
     assert_eq!(index.view(&web()).namespace, NamespaceState::Terminating);
@@ -133,17 +130,14 @@ fn a_namespace_concerns_what_is_exported_into_it_when_it_comes_and_goes() {
 #[test]
 fn somebody_elses_object_in_a_derived_place_is_noticed() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(cluster_export("west"), 1)));
+    index.observe(&versioned(cluster_export("west"), 1));
     index.take_dirty();
     let derived = derived_service_name("demo", "web");
 
-    index.apply(Arc::new(versioned(service(&derived), 2)));
+    index.observe(&versioned(service(&derived), 2));
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
     assert!(index.view(&web()).derived.is_some());
-    index.apply(Arc::new(versioned(
-        slice(&format!("{derived}-west-ipv4"), "other"),
-        3,
-    )));
+    index.observe(&(versioned(slice(&format!("{derived}-west-ipv4"), "other"), 3)));
 
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
     assert_eq!(index.view(&web()).slices.len(), 1);
@@ -157,7 +151,7 @@ fn our_own_slice_concerns_its_import() {
     labels.insert(MANAGED_BY_LABEL.to_owned(), SLICE_MANAGER.to_owned());
     labels.insert(SERVICE_NAME_LABEL.to_owned(), "web".to_owned());
 
-    index.apply(Arc::new(versioned(own, 1)));
+    index.observe(&versioned(own, 1));
 
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
 }
@@ -165,10 +159,10 @@ fn our_own_slice_concerns_its_import() {
 #[test]
 fn a_reset_forgets_what_it_does_not_name() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(export(), 1)));
+    index.observe(&versioned(export(), 1));
     index.take_dirty();
 
-    index.reset(Vec::<Arc<ServiceExport>>::new());
+    index.reset::<ServiceExport>(BTreeMap::new());
 
     assert_eq!(index.take_dirty(), BTreeSet::from([web()]));
     assert!(index.view(&web()).export.is_none());
@@ -177,12 +171,12 @@ fn a_reset_forgets_what_it_does_not_name() {
 #[test]
 fn ports_are_as_old_as_their_last_change_and_not_as_the_service() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(derived(10_001), 5)));
+    index.observe(&versioned(derived(10_001), 5));
     assert_eq!(index.view(&web()).ports_since, Some(5));
 
-    index.apply(Arc::new(versioned(derived(10_001), 8)));
+    index.observe(&versioned(derived(10_001), 8));
     assert_eq!(index.view(&web()).ports_since, Some(5));
-    index.apply(Arc::new(versioned(derived(10_002), 9)));
+    index.observe(&versioned(derived(10_002), 9));
     assert_eq!(index.view(&web()).ports_since, Some(9));
 
     index.delete::<Service>(&derived_name(&web()));
@@ -192,8 +186,8 @@ fn ports_are_as_old_as_their_last_change_and_not_as_the_service() {
 #[test]
 fn a_replica_that_caught_up_concerns_only_imports_with_new_ports() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(cluster_export("west"), 1)));
-    index.apply(Arc::new(versioned(derived(10_001), 5)));
+    index.observe(&versioned(cluster_export("west"), 1));
+    index.observe(&versioned(derived(10_001), 5));
     index.take_dirty();
 
     index.set_gateways(
@@ -212,12 +206,12 @@ fn a_replica_that_caught_up_concerns_only_imports_with_new_ports() {
 #[test]
 fn gateways_concern_imports_from_other_clusters_only() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(cluster_export("east"), 1)));
+    index.observe(&versioned(cluster_export("east"), 1));
     index.take_dirty();
     index.set_gateways([], &BTreeSet::from([Change::Replicas]));
     assert_eq!(index.take_dirty(), BTreeSet::new());
 
-    index.apply(Arc::new(versioned(cluster_export("west"), 2)));
+    index.observe(&versioned(cluster_export("west"), 2));
     index.take_dirty();
     index.set_gateways([], &BTreeSet::from([Change::Replicas]));
 
@@ -227,7 +221,7 @@ fn gateways_concern_imports_from_other_clusters_only() {
 #[test]
 fn a_cluster_that_cannot_be_reached_concerns_its_own_exports_only() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(cluster_export("west"), 1)));
+    index.observe(&versioned(cluster_export("west"), 1));
     index.take_dirty();
     let away =
         |cluster: &str, since: &str| BTreeMap::from([(cluster.to_owned(), since.to_owned())]);
@@ -252,7 +246,7 @@ fn our_slices_of_a_derived_service_are_found_by_whatever_name() {
     let labels = older.metadata.labels.get_or_insert_default();
     labels.insert(MANAGED_BY_LABEL.to_owned(), SLICE_MANAGER.to_owned());
 
-    index.apply(Arc::new(versioned(older, 1)));
+    index.observe(&versioned(older, 1));
 
     assert_eq!(index.view(&web()).slices.len(), 1);
 }
@@ -260,7 +254,7 @@ fn our_slices_of_a_derived_service_are_found_by_whatever_name() {
 #[test]
 fn only_derived_services_claim_gateway_ports() {
     let mut index = listed();
-    index.apply(Arc::new(versioned(derived(10_001), 5)));
+    index.observe(&versioned(derived(10_001), 5));
     let mut foreign = versioned(derived(10_002), 6);
     foreign.metadata.name = Some("derived-by-hand".to_owned());
     foreign
@@ -269,7 +263,7 @@ fn only_derived_services_claim_gateway_ports() {
         .as_mut()
         .unwrap()
         .remove(MANAGER_LABEL);
-    index.apply(Arc::new(foreign));
+    index.observe(&foreign);
 
     let claims = index.port_claims();
 
@@ -294,8 +288,8 @@ fn services_of_endpoints_claim_gateway_ports_in_our_own_namespace_only() {
     let users = ours.clone();
     ours.metadata.namespace = Some("tombolo-system".to_owned());
 
-    index.apply(Arc::new(versioned(users, 5)));
-    index.apply(Arc::new(versioned(ours, 6)));
+    index.observe(&versioned(users, 5));
+    index.observe(&versioned(ours, 6));
 
     let claims = index.port_claims();
     assert_eq!(claims.len(), 1);

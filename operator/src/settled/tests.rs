@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use tombolo_crds::mcs::{ServiceImport, ServiceImportSpec};
 
 use super::*;
@@ -87,6 +85,6 @@ fn view(version: u64) -> View {
     let mut found = import("192.0.2.1");
     found.metadata.resource_version = Some(version.to_string());
     let mut index = Index::new("east", "tombolo-system", McsVersion::V1Beta1);
-    index.apply(Arc::new(found));
+    index.observe(&found);
     index.view(&web())
 }

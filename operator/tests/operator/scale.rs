@@ -1,19 +1,24 @@
 //! How the operator does with many services. Takes minutes: run by name.
 
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::{ListParams, PostParams};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tombolo_crds::ClusterExport;
 use tombolo_crds::mcs::ServiceImport;
 
 use crate::api_server::Cluster;
+use crate::gateways::Gateway;
 use crate::program::{Start, prepare};
 use crate::scene::Scene;
 
 const IMPORTS: usize = 10_000;
+const GATEWAYS: usize = 2;
 const MOST_KIB: u64 = 150 * 1024;
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -34,15 +39,24 @@ async fn ten_thousand_imports_take_less_than_150_mib() {
         .await;
 
     let imports: Api<ServiceImport> = scene.api();
+    let slices: Api<EndpointSlice> = scene.api();
+    let mut gateways = Vec::new();
     loop {
-        let ready = count_ready(&imports).await;
+        let ready = count(&imports, is_ready).await;
+        let reachable = count(&slices, |slice| slice.endpoints.len() == GATEWAYS).await;
         println!(
-            "{ready} imports are ready after {:?}: {} KiB resident",
+            "{ready} imports are ready, {reachable} lead to gateways after {:?}: {} KiB resident",
             began.elapsed(),
             operator.resident_kib()
         );
-        if ready == IMPORTS {
+        if reachable == IMPORTS {
             break;
+        }
+        if ready == IMPORTS && gateways.is_empty() {
+            for number in 0..GATEWAYS {
+                let (name, address) = (format!("gw-{number}"), format!("10.1.0.{}", number + 1));
+                gateways.push(Gateway::start(&scene.client, &name, &address, "west").await);
+            }
         }
         assert!(began.elapsed() < PATIENCE, "{}", operator.log());
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -85,12 +99,20 @@ async fn make(scene: &Scene, number: usize) {
         .unwrap();
 }
 
-async fn count_ready(imports: &Api<ServiceImport>) -> usize {
-    let listed = imports.list(&ListParams::default()).await.unwrap();
-    let ready = listed.items.iter().filter(|import| {
-        let status = import.status.as_ref();
-        let mut conditions = status.iter().flat_map(|status| &status.conditions);
-        conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
-    });
-    ready.count()
+async fn count<K>(api: &Api<K>, is_counted: impl Fn(&K) -> bool) -> usize
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    let listed = api.list(&ListParams::default()).await.unwrap();
+    listed
+        .items
+        .iter()
+        .filter(|found| is_counted(found))
+        .count()
+}
+
+fn is_ready(import: &ServiceImport) -> bool {
+    let status = import.status.as_ref();
+    let mut conditions = status.iter().flat_map(|status| &status.conditions);
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

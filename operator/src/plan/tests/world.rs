@@ -82,7 +82,7 @@ impl World {
         metadata.resource_version = Some(version.to_string());
         metadata.generation.get_or_insert(1);
         metadata.uid.get_or_insert_with(|| format!("uid-{version}"));
-        self.index.apply(Arc::new(object));
+        self.index.observe(&object);
     }
 
     pub(super) fn remove<T: Indexed>(&mut self, namespace: &str, name: &str) {
