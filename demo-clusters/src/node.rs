@@ -9,6 +9,13 @@ use crate::tool::{Output, Tool};
 /// UDP port under which gateways are reached on the nodes: the chart's default.
 pub const LINK_NODE_PORT: u16 = 30843;
 
+/// Where [`Node::host_outside`] is reached: of a documentation range, of which the demo's gateways
+/// may dial endpoints (`demo-clusters/lib/tombolo.sh`).
+pub const OUTSIDE_ADDRESS: &str = "198.51.100.7";
+
+/// Port on which it listens.
+pub const OUTSIDE_PORT: u16 = 8080;
+
 const LIMIT: Duration = Duration::from_secs(60);
 const MANIFEST: &str = "/etc/kubernetes/manifests/kube-apiserver.yaml";
 const PARKED: &str = "/etc/kubernetes/kube-apiserver.yaml.parked";
@@ -20,10 +27,10 @@ pub struct Node {
     docker: Tool,
 }
 
-/// Undoes a fault when it goes, so that a failed test does not fail those after it.
+/// Undoes what was done to a node when it goes, so that a failed test does not fail those after it.
 #[must_use]
 #[derive(Debug)]
-pub struct Fault {
+pub struct Undo {
     node: Node,
     undo: String,
 }
@@ -81,30 +88,56 @@ impl Node {
             .await
     }
 
-    /// Lets no packet of a link reach this node, until the fault is dropped.
+    /// Lets no packet of a link reach this node, until what it gives is dropped.
     ///
     /// # Errors
     /// If iptables refuses.
-    pub async fn cut_link(&self) -> Result<Fault> {
+    pub async fn cut_link(&self) -> Result<Undo> {
         // Before connection tracking: packets of known flows must be lost too.
         let rule = |verb: &str, side: &str| {
             format!("iptables -t raw {verb} PREROUTING -p udp --{side} {LINK_NODE_PORT} -j DROP")
         };
         let all = |verb| format!("{}; {}", rule(verb, "dport"), rule(verb, "sport"));
-        let fault = Fault {
+        let undo = Undo {
             node: self.clone(),
             undo: all("-D"),
         };
         self.output(&format!("set -e; {}", all("-I"))).await?;
-        Ok(fault)
+        Ok(undo)
     }
 
-    /// Stops the API server, until the fault is dropped.
+    /// Puts a host that Kubernetes knows nothing of behind this node, until what it gives is dropped.
+    /// It answers HTTP on [`OUTSIDE_PORT`] at [`OUTSIDE_ADDRESS`], whatever is asked.
+    ///
+    /// # Errors
+    /// If there is one already.
+    pub async fn host_outside(&self, answer: &str) -> Result<Undo> {
+        let undo = Undo {
+            node: self.clone(),
+            undo: "ip netns pids outside | xargs -r kill; ip netns del outside".to_owned(),
+        };
+        let length = answer.len();
+        self.output(&format!(
+            "set -e; ip netns add outside; ip link add outside type veth peer name eth0 netns outside
+             ip addr add 198.51.100.1/24 dev outside; ip link set outside up
+             host() {{ ip netns exec outside \"$@\"; }}
+             host ip addr add {OUTSIDE_ADDRESS}/24 dev eth0; host ip link set eth0 up
+             host ip route add default via 198.51.100.1
+             printf 'HTTP/1.0 200 OK\\r\\nContent-Length: {length}\\r\\n\\r\\n{answer}' >/run/outside
+             host systemd-socket-activate --accept --inetd --listen={OUTSIDE_PORT} \
+               sh -c 'sed /^.$/q >/dev/null; cat /run/outside' >/dev/null 2>&1 </dev/null &"
+        ))
+        .await
+        .context("a host outside")?;
+        Ok(undo)
+    }
+
+    /// Stops the API server, until what it gives is dropped.
     ///
     /// # Errors
     /// If it does not go.
-    pub async fn stop_api_server(&self) -> Result<Fault> {
-        let fault = Fault {
+    pub async fn stop_api_server(&self) -> Result<Undo> {
+        let undo = Undo {
             node: self.clone(),
             undo: format!("! test -e {PARKED} || mv {PARKED} {MANIFEST}"),
         };
@@ -116,7 +149,7 @@ impl Node {
         ))
         .await
         .context("stop the API server")?;
-        Ok(fault)
+        Ok(undo)
     }
 
     /// Kills one process of that name (of any pod on the node) and gives its process ID.
@@ -133,18 +166,18 @@ impl Node {
     }
 }
 
-impl Fault {
+impl Undo {
     /// Undoes it now.
     ///
     /// # Errors
     /// If that fails.
-    pub async fn repair(mut self) -> Result<()> {
+    pub async fn now(mut self) -> Result<()> {
         let undo = std::mem::take(&mut self.undo);
         self.node.output(&undo).await.map(drop)
     }
 }
 
-impl Drop for Fault {
+impl Drop for Undo {
     fn drop(&mut self) {
         if self.undo.is_empty() {
             return;

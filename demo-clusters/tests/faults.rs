@@ -343,7 +343,7 @@ async fn clusters_work_on_while_an_api_server_is_away() -> Result<()> {
         end - stopped >= 30_000,
         "the API server was away for less than 30 s"
     );
-    outage.repair().await?;
+    outage.now().await?;
     wait_until("east's API server", Duration::from_secs(120), async || {
         east.kubectl(&["get", "--raw", "/readyz"]).await
     })
@@ -424,8 +424,8 @@ async fn a_cut_link_keeps_what_was_and_catches_up_when_mended() -> Result<()> {
             .is_none()
     );
 
-    cuts.0.repair().await?;
-    cuts.1.repair().await?;
+    cuts.0.now().await?;
+    cuts.1.now().await?;
     for cluster in scene.demo().clusters() {
         cluster.peers_synced().await?;
     }

@@ -11,6 +11,7 @@ use kube::api::ListParams;
 use tombolo_crds::mcs::ServiceImport;
 use tombolo_crds::{ClusterExport, well_known};
 use tombolo_demo_clusters::cluster::{ARRIVAL, SYSTEM};
+use tombolo_demo_clusters::node::{OUTSIDE_ADDRESS, OUTSIDE_PORT};
 use tombolo_demo_clusters::{Scene, wait_until, workload};
 
 const SHORT: Duration = Duration::from_secs(30);
@@ -279,6 +280,35 @@ spec: {type: ExternalName, externalName: example.org}
     west.imported(scene.namespace(), "hello", &["east"]).await?;
     let imports = west.api::<ServiceImport>(scene.namespace());
     assert!(imports.get_opt("elsewhere").await?.is_none());
+    scene.finish().await
+}
+
+#[tokio::test]
+#[ignore = "needs the demo's clusters: run ./test.sh"]
+async fn a_host_outside_kubernetes_is_exported_where_it_is_allowed() -> Result<()> {
+    let scene = Scene::new("outside").await?;
+    let (east, west) = (scene.east(), scene.west());
+    let _host = east.node().host_outside("from outside").await?;
+    let database = workload::hand_made("database", OUTSIDE_ADDRESS, OUTSIDE_PORT);
+    scene
+        .apply(
+            east,
+            &format!("{database}---{}", workload::export("database")),
+        )
+        .await?;
+    let client = scene.client(west).await?;
+    west.imported(scene.namespace(), "database", &["east"])
+        .await?;
+
+    let url = scene.url("database");
+    let answer = wait_until("an answer of the host", ARRIVAL, async || {
+        client
+            .output(&format!("curl -sS -f -m 5 {url}"), SHORT)
+            .await
+    })
+    .await?;
+
+    assert_eq!(answer, "from outside");
     scene.finish().await
 }
 

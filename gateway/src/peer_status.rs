@@ -77,9 +77,10 @@ pub fn evaluate(peer: &Peer, view: &PeerView, now: Timestamp) -> PeerStatus {
             }
         })
         .collect();
+    let is_expired = matches!(view.freshness, Freshness::Expired { .. });
     let exports = match (&view.rejection, view.exports) {
+        (_, None) if is_expired => Some(0),
         (Some(_), _) => None,
-        (None, None) if matches!(view.freshness, Freshness::Expired { .. }) => Some(0),
         (None, Some(exports)) => i64::try_from(exports).ok(),
         // The copies outlive the link, and so does their number.
         (None, None) => before.exports,
@@ -181,10 +182,10 @@ fn withdrawal_held(view: &PeerView) -> Observed {
 
 fn exports_stale(view: &PeerView) -> Observed {
     let type_ = EXPORTS_STALE_CONDITION;
-    if view.rejection.is_some() {
-        return observed(type_, false, "NotAccepted", "the Peer is not accepted");
-    }
     match view.freshness {
+        Freshness::Fresh if view.rejection.is_some() => {
+            observed(type_, false, "NotAccepted", "the Peer is not accepted")
+        }
         Freshness::Fresh => observed(type_, false, "Fresh", ""),
         Freshness::Stale { since, until } => {
             let message = format!("no link since {since}: its exports stand until {until}");
@@ -279,6 +280,31 @@ mod tests {
             ]
         );
         assert_eq!(status.exports, None);
+    }
+
+    #[test]
+    fn exports_of_a_peer_that_is_no_longer_accepted_are_stale_and_then_none() {
+        let since = at(60);
+        let rejected = |freshness| PeerView {
+            rejection: Some(Rejection::InvalidAddress("nowhere".to_owned())),
+            link: LinkView::Unreachable("not connected yet".to_owned()),
+            exports: None,
+            freshness,
+            ..linked()
+        };
+
+        let until = at(3660);
+        let stale = evaluate(
+            &peer(),
+            &rejected(Freshness::Stale { since, until }),
+            at(120),
+        );
+        let expired = evaluate(&peer(), &rejected(Freshness::Expired { since }), at(3660));
+
+        assert_eq!(reasons(&stale)[0], ("Accepted", "False", "InvalidAddress"));
+        assert_eq!(reasons(&stale)[4], ("ExportsStale", "True", "Unreachable"));
+        assert_eq!(reasons(&expired)[4], ("ExportsStale", "True", "Expired"));
+        assert_eq!(expired.exports, Some(0));
     }
 
     #[test]

@@ -43,6 +43,17 @@ impl Rejection {
             Self::InvalidAddress(_) => "InvalidAddress",
         }
     }
+
+    /// Whether the Peer can still be the one through which a cluster was reached before.
+    #[must_use]
+    pub fn names_a_cluster(&self) -> bool {
+        match self {
+            Self::InvalidCaBundle(_) | Self::InvalidAddress(_) => true,
+            Self::InvalidClusterId(_) | Self::OwnClusterId(_) | Self::DuplicateClusterId { .. } => {
+                false
+            }
+        }
+    }
 }
 
 /// Judges every Peer that is not being deleted, by name. `check_bundle` says what is wrong with a

@@ -27,6 +27,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) struct Judged {
     pub(super) peer: Arc<Peer>,
     pub(super) rejection: Option<Rejection>,
+    /// Whether the copies of the cluster's exports are this Peer's: it is accepted, or was, and no
+    /// other Peer with its ID is.
+    pub(super) has_copies: bool,
 }
 
 /// All Peers by name.
@@ -83,6 +86,7 @@ impl Bookkeeper {
             .values()
             .filter_map(|verdict| verdict.as_ref().ok());
         let accepted: Vec<_> = accepted.filter_map(|peer| config(peer)).collect();
+        let is_served = |cluster: &str| accepted.iter().any(|peer| peer.cluster == cluster);
         let mut book = Book::new();
         for peer in &peers {
             let name = peer.metadata.name.clone().unwrap_or_default();
@@ -90,13 +94,15 @@ impl Bookkeeper {
                 continue;
             };
             let rejection = verdict.as_ref().err().cloned();
-            book.insert(
-                name,
-                Judged {
-                    peer: Arc::clone(peer),
-                    rejection,
-                },
-            );
+            let has_copies = rejection.as_ref().is_none_or(|rejection| {
+                rejection.names_a_cluster() && !is_served(&peer.spec.cluster_id)
+            });
+            let judged = Judged {
+                peer: Arc::clone(peer),
+                rejection,
+                has_copies,
+            };
+            book.insert(name, judged);
         }
         self.control.links.set_peers(accepted);
         self.keepers.retain(|name, _| book.contains_key(name));

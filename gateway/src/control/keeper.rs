@@ -176,16 +176,19 @@ impl Keeper {
 
     async fn tend(&mut self, judged: &Judged, link: Option<&PeerLink>) {
         let cluster = &judged.peer.spec.cluster_id;
-        match (&judged.rejection, &self.session) {
-            (Some(_), _) => self.session = None,
-            (None, Some(session)) if session.cluster() == cluster => {}
-            (None, _) => {
+        let is_accepted = judged.rejection.is_none();
+        match &self.session {
+            _ if !judged.has_copies => self.session = None,
+            // The links know the Peer again: there is something to hear.
+            Some(session)
+                if session.cluster() == cluster && !(is_accepted && session.is_deaf()) => {}
+            Some(_) | None => {
                 let status = judged.peer.status.as_ref();
                 let incarnation = status.and_then(|status| status.incarnation.clone());
                 self.session = Some(Session::new(&self.control, cluster, incarnation));
             }
         }
-        let freshness = self.freshness(&judged.peer, link);
+        let freshness = self.freshness(judged, link);
         if let (Freshness::Expired { .. }, Some(session)) = (freshness, &mut self.session) {
             session.expire();
         }
@@ -249,9 +252,11 @@ impl Keeper {
         self.warn(peer, "ExportRefused", "Replicate", note);
     }
 
-    fn freshness(&mut self, peer: &Peer, link: Option<&PeerLink>) -> Freshness {
+    fn freshness(&mut self, judged: &Judged, link: Option<&PeerLink>) -> Freshness {
+        let peer = &judged.peer;
         let now = Instant::now().into_std();
-        if link.is_some_and(PeerLink::is_connected) {
+        // What is another Peer's is its matter.
+        if link.is_some_and(PeerLink::is_connected) || !judged.has_copies {
             self.absence.handle_link();
         } else {
             let since = peer_status::unlinked_since(peer);

@@ -26,7 +26,7 @@ const BURST: usize = 1024;
 pub(super) struct Session {
     cluster: String,
     copies: Copies,
-    /// None once the links said that they know no such peer: the book will say so, too.
+    /// None once the links said that they know no such peer.
     catalog: Option<CatalogStream>,
     written: Written,
     /// Of the table of stored ClusterExports, when it was last compared.
@@ -66,6 +66,11 @@ impl Session {
 
     pub(super) fn cluster(&self) -> &str {
         &self.cluster
+    }
+
+    /// Whether there is nothing more to hear, as the links know no such peer.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.catalog.is_none()
     }
 
     /// How many exports the catalog holds, if it was received whole.

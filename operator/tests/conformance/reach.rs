@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::OnceCell;
 use tombolo_crds::Peer;
@@ -63,6 +63,37 @@ async fn a_cluster_that_is_not_reached_is_stale_until_its_lease_runs_out_and_com
     let conditions = west.import().await.status.unwrap().conditions;
     let types: Vec<_> = conditions.iter().map(|c| c.type_.as_str()).collect();
     assert_eq!(types, ["Ready"], "nothing is stale");
+}
+
+#[tokio::test]
+async fn exports_of_a_peer_that_is_no_longer_accepted_stand_until_their_lease_runs_out() {
+    let cluster = Cluster::start();
+    let pair = Pair::new(&cluster, "spoilt", 32).await;
+    let (away, west) = (&pair.away, &pair.west);
+    make(away, "web").await;
+    is_imported(west, "web").await;
+    let peers: Api<Peer> = Api::all(west.client.clone());
+    let sound = peers.get("spoilt").await.unwrap().spec.ca_bundle;
+    let trust = async |bundle: &str| {
+        let patch = Patch::Merge(json!({"spec": {"caBundle": bundle}}));
+        peers
+            .patch("spoilt", &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    };
+
+    trust("-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n").await;
+
+    peer_says(west, "spoilt", ("Accepted", "False", "InvalidCABundle")).await;
+    peer_says(west, "spoilt", ("ExportsStale", "True", "Unreachable")).await;
+    is_imported(west, "web").await;
+    peer_says(west, "spoilt", ("ExportsStale", "True", "Expired")).await;
+    west.is_gone(&west.api::<ServiceImport>(), "web").await;
+
+    trust(&sound).await;
+
+    peer_says(west, "spoilt", ("ExportsStale", "False", "Fresh")).await;
+    is_imported(west, "web").await;
 }
 
 #[tokio::test]
