@@ -136,6 +136,57 @@ async fn programs_restart_without_an_outage() -> Result<()> {
     scene.finish().await
 }
 
+/// Eight seconds of a line back and forth: a connection that a gateway must see through to its end.
+fn conversation(server: &str) -> String {
+    format!(
+        "exec 3<>/dev/tcp/{server}/9000; for line in 1 2 3 4 5 6 7 8; do \
+         echo $line >&3; read -t 5 -r -u 3 back; [ \"$back\" = $line ] || exit 1; sleep 1; done"
+    )
+}
+
+#[tokio::test]
+#[ignore = "needs the demo's clusters: run ./test.sh"]
+async fn all_gateways_restart_at_once_under_load_and_nothing_is_cut() -> Result<()> {
+    let (scene, client) = ready_scene("rolling").await?;
+    let (east, west) = (scene.east(), scene.west());
+    let server = workload::echo("echo", scene.demo().toolbox());
+    scene
+        .apply(east, &format!("{server}---{}", workload::export("echo")))
+        .await?;
+    east.rolled_out(scene.namespace(), "deployment/echo")
+        .await?;
+    let echo = west.imported(scene.namespace(), "echo", &["east"]).await?;
+    let talk = conversation(&echo);
+    wait_until("a conversation", ARRIVAL, async || {
+        client.output(&talk, SHORT).await
+    })
+    .await?;
+    const OCTETS: u64 = 20_000_000;
+    let download = format!(
+        "n=$(socat -u TCP:{echo}:9002 - | head -c {OCTETS} | wc -c); echo $n; [ $n = {OCTETS} ]"
+    );
+    let mut probes = Vec::new();
+    for number in 0..3 {
+        let id = format!("http-{number}");
+        probes.push(Probe::http(&client, &id, &scene.url("hello")).await?);
+        probes.push(Probe::start(&client, &format!("talk-{number}"), &talk).await?);
+    }
+    probes.push(Probe::start(&client, "load", &download).await?);
+
+    for _ in 0..2 {
+        futures::try_join!(
+            east.restart_program("gateway"),
+            west.restart_program("gateway")
+        )?;
+    }
+
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    for probe in probes {
+        unbroken(&scene, &probe.stop().await?).await?;
+    }
+    scene.finish().await
+}
+
 /// Runs `check` while the operator of `cluster` may do nothing at all.
 async fn without_rights<T>(cluster: &Cluster, check: impl Future<Output = Result<T>>) -> Result<T> {
     const NAME: &str = "tombolo-operator";

@@ -70,7 +70,7 @@ pub struct Index {
     ports_since: PortsSince,
     /// How many ServiceImports are ours, and how many ServiceExports are in conflict: to count them
     /// all would be to unpack them all.
-    imports_of_ours: usize,
+    own_imports: usize,
     conflicts: usize,
     gateways: Arc<[Listing]>,
     policies: Policies,
@@ -116,7 +116,7 @@ impl Index {
             endpoints: Names::default(),
             endpoint_slices: Names::default(),
             ports_since: PortsSince::default(),
-            imports_of_ours: 0,
+            own_imports: 0,
             conflicts: 0,
             gateways: Arc::from([]),
             policies: Policies::default(),
@@ -141,7 +141,7 @@ impl Index {
         }
     }
 
-    /// An object is there, or changed, as the answer to a write says. It may be seen before any watch shows it.
+    /// An object is there, or changed: the answer to a write says so before any watch does.
     pub fn observe<T: Indexed>(&mut self, object: &T) {
         if let Some(packed) = Packed::new(object) {
             self.apply(name_of(object), Arc::new(packed));
@@ -328,7 +328,7 @@ impl Index {
     pub fn census(&self) -> Census {
         Census {
             exports: self.exports.len(),
-            imports: self.imports_of_ours,
+            imports: self.own_imports,
             conflicts: self.conflicts,
             endpoints: self.endpoints.counts().map(|(_, services)| services).sum(),
         }

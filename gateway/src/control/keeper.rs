@@ -176,17 +176,16 @@ impl Keeper {
 
     async fn tend(&mut self, judged: &Judged, link: Option<&PeerLink>) {
         let cluster = &judged.peer.spec.cluster_id;
-        let is_accepted = judged.rejection.is_none();
-        match &self.session {
-            _ if !judged.has_copies => self.session = None,
-            // The links know the Peer again: there is something to hear.
-            Some(session)
-                if session.cluster() == cluster && !(is_accepted && session.is_deaf()) => {}
-            Some(_) | None => {
-                let status = judged.peer.status.as_ref();
-                let incarnation = status.and_then(|status| status.incarnation.clone());
-                self.session = Some(Session::new(&self.control, cluster, incarnation));
-            }
+        // The links know a Peer that is accepted again: there is something to hear.
+        let is_good = |session: &Session| {
+            session.cluster() == cluster && (judged.rejection.is_some() || !session.is_deaf())
+        };
+        if !judged.has_copies {
+            self.session = None;
+        } else if !self.session.as_ref().is_some_and(is_good) {
+            let status = judged.peer.status.as_ref();
+            let incarnation = status.and_then(|status| status.incarnation.clone());
+            self.session = Some(Session::new(&self.control, cluster, incarnation));
         }
         let freshness = self.freshness(judged, link);
         if let (Freshness::Expired { .. }, Some(session)) = (freshness, &mut self.session) {

@@ -69,7 +69,7 @@ impl Indexed for ServiceImport {
         before: Option<&Packed<Self>>,
         after: Option<&Packed<Self>>,
     ) {
-        recount(&mut index.imports_of_ours, before, after, |import| {
+        recount(&mut index.own_imports, before, after, |import| {
             ownership::is_ours(&import.metadata())
         });
         index.touch(name);
@@ -218,8 +218,8 @@ fn recount<T>(
     after: Option<&Packed<T>>,
     is_counted: impl Fn(&Packed<T>) -> bool,
 ) {
-    *count -= usize::from(before.is_some_and(&is_counted));
     *count += usize::from(after.is_some_and(&is_counted));
+    *count -= usize::from(before.is_some_and(&is_counted));
 }
 
 fn is_in_conflict(export: &ServiceExport) -> bool {
