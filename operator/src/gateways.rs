@@ -3,15 +3,18 @@
 //! ```text
 //! Pods ─────────────┐
 //! Leases ───────────┼─► Gateways ─► Listings ─► EndpointSlices of peers
-//! time, answers ────┘       └─► "read the Leases" (before a replica is given up)
+//! hang-ups ─────────┤       └─► "read the Leases" (before a replica is given up)
+//! time, answers ────┘
 //! ```
 //!
 //! A replica renews its Lease each second. One that was not seen to do so for [`SILENCE`] is given
 //! up only after a fresh read of the Leases has confirmed it: a watch that hangs, and an API server
 //! that nobody could write to, look like the death of all gateways and must not be taken for it.
+//!
+//! One whose kernel says that nobody listens there any more is given up at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -67,12 +70,22 @@ pub enum Change {
 /// The gateway replicas of this cluster. Time is an argument.
 #[derive(Debug, Default)]
 pub struct Gateways {
-    pods: BTreeMap<String, Vec<IpAddr>>,
+    pods: BTreeMap<String, Place>,
+    /// Replicas whose process has ended, and when, until another one speaks in its place.
+    hung_up: BTreeMap<String, Instant>,
     heartbeats: BTreeMap<String, Heartbeat>,
     published: BTreeMap<String, Listing>,
     watch_broken: bool,
     /// The last attempt to read the Leases failed: replicas could not renew theirs either.
     read_failed: bool,
+}
+
+/// Where a replica's pod is reached.
+#[derive(Debug)]
+struct Place {
+    addresses: Vec<IpAddr>,
+    /// Port of its admin server.
+    admin: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -106,13 +119,30 @@ impl Gateways {
         if addresses.is_empty() {
             self.pods.remove(&name);
         } else {
-            self.pods.insert(name, addresses);
+            let admin = admin_port(pod);
+            self.pods.insert(name, Place { addresses, admin });
         }
     }
 
     /// A gateway's pod is gone.
     pub fn handle_pod_gone(&mut self, name: &str) {
         self.pods.remove(name);
+        self.hung_up.remove(name);
+    }
+
+    /// The process in a gateway's pod has ended: its kernel says so.
+    pub fn handle_hangup(&mut self, now: Instant, name: &str) {
+        self.hung_up.insert(name.to_owned(), now);
+    }
+
+    /// The process in a gateway's pod answers. What an earlier one said is no word of it: the
+    /// replica counts from its next heartbeat on.
+    pub fn handle_answer(&mut self, name: &str) {
+        if self.hung_up.remove(name).is_some()
+            && let Some(heartbeat) = self.heartbeats.get_mut(name)
+        {
+            heartbeat.vitality = Vitality::Silent;
+        }
     }
 
     /// These are all of the gateways' pods.
@@ -150,6 +180,16 @@ impl Gateways {
     pub fn handle_watch_restored(&mut self, now: Instant) {
         self.watch_broken = false;
         self.restart_clocks(now);
+    }
+
+    /// Where the admin server of each replica is.
+    #[must_use]
+    pub fn admin_servers(&self) -> BTreeMap<String, SocketAddr> {
+        let servers = self.pods.iter().filter_map(|(name, place)| {
+            let address = place.addresses.first()?;
+            Some((name.clone(), SocketAddr::new(*address, place.admin?)))
+        });
+        servers.collect()
     }
 
     /// When [`Gateways::handle_timeout`] is to be called.
@@ -227,6 +267,11 @@ impl Gateways {
                 heartbeat.vitality = known.vitality;
             } else {
                 heartbeat.vitality = Vitality::Alive;
+                // Nobody's last words take so long: there is a process, if none that we reach.
+                let since = self.hung_up.get(&name);
+                if since.is_some_and(|since| now >= *since + SILENCE) {
+                    self.hung_up.remove(&name);
+                }
             }
         }
         self.heartbeats.insert(name, heartbeat);
@@ -240,12 +285,12 @@ impl Gateways {
 
     fn current(&self) -> impl Iterator<Item = (String, Listing)> {
         self.heartbeats.iter().filter_map(|(name, heartbeat)| {
-            let addresses = self.pods.get(name)?;
-            if heartbeat.vitality == Vitality::Silent {
+            let place = self.pods.get(name)?;
+            if heartbeat.vitality == Vitality::Silent || self.hung_up.contains_key(name) {
                 return None;
             }
             let listing = Listing {
-                addresses: addresses.clone(),
+                addresses: place.addresses.clone(),
                 heard: heartbeat.vitality == Vitality::Alive,
                 linked: heartbeat.linked.clone(),
                 listening: heartbeat.listening,
@@ -300,6 +345,13 @@ fn refused_endpoint(word: &str) -> Option<(ServiceName, IpAddr)> {
     let (service, address) = word.split_once('=')?;
     let (namespace, name) = service.split_once('/')?;
     Some((ServiceName::new(namespace, name), address.parse().ok()?))
+}
+
+fn admin_port(pod: &Pod) -> Option<u16> {
+    let containers = &pod.spec.as_ref()?.containers;
+    let mut ports = containers.iter().flat_map(|c| c.ports.iter().flatten());
+    let admin = ports.find(|port| port.name.as_deref() == Some("admin"))?;
+    u16::try_from(admin.container_port).ok()
 }
 
 fn usable_addresses(pod: &Pod) -> Vec<IpAddr> {

@@ -14,6 +14,7 @@ use tombolo_crds::well_known::COMPONENT_LABEL;
 use tombolo_runtime::watch::{self, Handle, Key, Watches};
 
 use crate::gateways::{Gateways, SILENCE};
+use crate::hangups::{Hangups, Sign};
 use crate::watches::SharedIndex;
 
 /// While there are gateways, no word of any for longer than this means that the watch hangs.
@@ -41,6 +42,7 @@ pub async fn run(watches: Watches, namespace: String, index: SharedIndex) {
     Heartbeats {
         shared,
         leases,
+        hangups: Hangups::default(),
         api,
         selector,
         index,
@@ -58,6 +60,7 @@ struct Shared {
 struct Heartbeats {
     shared: Shared,
     leases: Handle,
+    hangups: Hangups,
     api: Api<Lease>,
     selector: String,
     index: SharedIndex,
@@ -105,10 +108,11 @@ impl watch::Index<Lease> for Shared {
 // === impl Heartbeats ===
 
 impl Heartbeats {
-    async fn run(self) {
+    async fn run(mut self) {
         let mut health = self.leases.health_changes();
         self.publish(true);
         loop {
+            self.listen_for_hangups();
             let timeout = self.shared.gateways.lock().poll_timeout();
             tokio::select! {
                 // News before time-outs: a heartbeat that is here already must count.
@@ -130,6 +134,18 @@ impl Heartbeats {
             }
             self.publish(false);
         }
+    }
+
+    fn listen_for_hangups(&mut self) {
+        let shared = self.shared.clone();
+        let replicas = shared.gateways.lock().admin_servers();
+        self.hangups.follow(replicas, move |name, sign| {
+            tracing::debug!(gateway = name, ?sign, "gateway process");
+            shared.tell(|gateways, now| match sign {
+                Sign::Answer => gateways.handle_answer(name),
+                Sign::Hangup => gateways.handle_hangup(now, name),
+            });
+        });
     }
 
     async fn read_if_overdue(&self) {

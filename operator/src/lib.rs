@@ -4,7 +4,7 @@
 //! watches ─► Index ─► Queue ─► view ─► plan ─► Writer ─► API server
 //! (every       ▲                      (pure)  (leader only)  │
 //!  replica)    └────────────── answers ◄─────────────────────┘
-//! Leases of gateways ─► Gateways ─► Index
+//! Leases of gateways, hang-ups ─► Gateways ─► Index
 //! ```
 //!
 //! What is to be there follows from what is there: [`plan::plan`] compares the two for one service
@@ -15,6 +15,7 @@ pub mod args;
 pub mod cleanup;
 pub mod controller;
 pub mod gateways;
+pub mod hangups;
 pub mod heartbeats;
 pub mod identity;
 pub mod index;

@@ -43,6 +43,59 @@ fn a_renewal_changes_nothing_for_the_imports() {
 }
 
 #[test]
+fn a_replica_whose_process_has_ended_leaves_at_once_and_comes_back_with_the_next_ones_heartbeat() {
+    let now = Instant::now();
+    let mut gateways = started(now, &[]);
+    gateways.handle_lease(now, &lease("gw-0", 1));
+    gateways.handle_lease(now, &lease("gw-1", 1));
+    let _ = gateways.poll_changes();
+
+    gateways.handle_hangup(now, "gw-0");
+    assert_eq!(gateways.poll_changes(), BTreeSet::from([Change::Replicas]));
+    assert_eq!(gateways.listings().count(), 1);
+
+    // Its last words are still on their way.
+    gateways.handle_lease(now + SECOND, &lease("gw-0", 2));
+    assert_eq!(gateways.poll_changes(), BTreeSet::new());
+    gateways.handle_answer("gw-0");
+    assert_eq!(gateways.poll_changes(), BTreeSet::new());
+
+    gateways.handle_lease(now + SECOND, &lease("gw-0", 3));
+
+    assert_eq!(gateways.poll_changes(), BTreeSet::from([Change::Replicas]));
+    assert_eq!(gateways.listings().count(), 2);
+}
+
+#[test]
+fn a_replica_that_hung_up_is_believed_its_heartbeats_if_only_we_do_not_reach_it() {
+    let now = Instant::now();
+    let mut gateways = started(now, &[]);
+    gateways.handle_lease(now, &lease("gw-0", 1));
+    gateways.handle_hangup(now, "gw-0");
+    let _ = gateways.poll_changes();
+
+    gateways.handle_lease(now + SECOND, &lease("gw-0", 2));
+    assert_eq!(gateways.poll_changes(), BTreeSet::new());
+    gateways.handle_lease(now + SILENCE, &lease("gw-0", 3));
+
+    assert_eq!(gateways.poll_changes(), BTreeSet::from([Change::Replicas]));
+    assert_eq!(gateways.listings().count(), 1);
+}
+
+#[test]
+fn an_answer_is_no_news_of_a_replica_that_never_hung_up() {
+    let now = Instant::now();
+    let mut gateways = started(now, &[]);
+    gateways.handle_lease(now, &lease("gw-0", 1));
+    let _ = gateways.poll_changes();
+
+    gateways.handle_answer("gw-0");
+
+    assert_eq!(gateways.poll_changes(), BTreeSet::new());
+    assert_eq!(gateways.listings().count(), 1);
+}
+
+#[test]
 fn a_silent_replica_leaves_once_a_read_confirms_it() {
     let now = Instant::now();
     let mut gateways = started(now, &[lease("gw-0", 1), lease("gw-1", 1)]);
