@@ -208,6 +208,23 @@ impl Connection {
         self.suspect.load(Ordering::Relaxed)
     }
 
+    /// The other end has not answered what it must have got: others come first until it does.
+    pub(crate) fn suspect(&self) {
+        self.suspect.store(true, Ordering::Relaxed);
+    }
+
+    /// Datagrams that came so far. Whoever lives acknowledges what it gets, so if none came within
+    /// [`Connection::patience`] after something was sent, the other end may be dead.
+    pub(crate) fn received(&self) -> u64 {
+        self.quic.stats().udp_rx.datagrams
+    }
+
+    /// Room for a loss, its retransmission, and an end that is busy.
+    pub(crate) fn patience(&self) -> Duration {
+        const LEAST: Duration = Duration::from_millis(250);
+        (4 * self.quic.rtt()).max(LEAST)
+    }
+
     /// The round-trip time by the last answered ping.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         let ping = self.ping.load(Ordering::Relaxed);

@@ -53,6 +53,17 @@ enum AttemptError {
     Missing,
     #[error("no answer in {} s", .0.as_secs_f32())]
     Timeout(Duration),
+    #[error("not even an acknowledgement in {} ms", .0.as_millis())]
+    Silent(Duration),
+}
+
+/// How long a connection is given.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// As long as its other end shows that it lives.
+    Hasty,
+    /// As long as the configuration says: there is no other one.
+    Patient,
 }
 
 /// Tries the usable connections until one opens it, or a refusal holds for all of them.
@@ -65,11 +76,21 @@ pub(crate) async fn open(
     let mut tried: Vec<ConnectionId> = Vec::new();
     let mut avoided: Vec<Arc<str>> = Vec::new();
     let mut last: Option<OpenError> = None;
-    while let Some(connection) = peer
-        .pick(|connection| tried.contains(&connection.id) || avoided.contains(&connection.replica))
-    {
+    let mut silent: Option<Arc<Connection>> = None;
+    loop {
+        let next = peer.pick(|connection| {
+            tried.contains(&connection.id) || avoided.contains(&connection.replica)
+        });
+        // If none does better, the first that was silent may only have been slow.
+        let (connection, manner) = match next {
+            Some(connection) => (connection, Manner::Hasty),
+            None => match silent.take() {
+                Some(connection) if last.is_none() => (connection, Manner::Patient),
+                Some(_) | None => break,
+            },
+        };
         tried.push(connection.id);
-        match attempt(local, &connection, connect).await {
+        match attempt(local, &connection, connect, manner).await {
             Ok(stream) => {
                 local.counts.add(Event::StreamOut, "Opened");
                 return Ok(stream);
@@ -98,6 +119,7 @@ pub(crate) async fn open(
                     | AttemptError::Decode(_)
                     | AttemptError::Missing
                     | AttemptError::Timeout(_) => last = Some(OpenError::Lost(error.to_string())),
+                    AttemptError::Silent(_) => silent = silent.or(Some(connection)),
                 }
             }
         }
@@ -109,6 +131,7 @@ async fn attempt(
     local: &Local,
     connection: &Arc<Connection>,
     connect: &Connect,
+    manner: Manner,
 ) -> Result<LinkStream, AttemptError> {
     // It waits only when the peer's limit of streams is reached: then another connection is better.
     let Some(opened) = connection.quic.open_bi().now_or_never() else {
@@ -119,7 +142,19 @@ async fn attempt(
     let (send, recv) = opened?;
     let mut stream = connection.stream(send, recv);
     let timeout = local.config.answer_timeout;
-    match tokio::time::timeout(timeout, ask(&mut stream, connect)).await {
+    let asked = tokio::time::timeout(timeout, ask(&mut stream, connect));
+    let answer = match manner {
+        Manner::Patient => asked.await,
+        Manner::Hasty => tokio::select! {
+            answer = asked => answer,
+            patience = silence(connection) => {
+                connection.suspect();
+                give_up(&mut stream);
+                return Err(AttemptError::Silent(patience));
+            }
+        },
+    };
+    match answer {
         Ok(Ok(Answer::Opened)) => Ok(stream),
         Ok(Ok(Answer::Refused(refusal))) => {
             stream.send.finish();
@@ -127,11 +162,26 @@ async fn attempt(
         }
         Ok(Err(error)) => Err(error),
         Err(_) => {
-            stream.send.reset(StreamCode::Timeout);
-            stream.recv.stop(StreamCode::Timeout);
+            give_up(&mut stream);
             Err(AttemptError::Timeout(timeout))
         }
     }
+}
+
+fn give_up(stream: &mut LinkStream) {
+    stream.send.reset(StreamCode::Timeout);
+    stream.recv.stop(StreamCode::Timeout);
+}
+
+/// Returns, with how long that took, if nothing at all comes from the other end, to which something
+/// was just sent. Never otherwise: who answers is at work.
+async fn silence(connection: &Connection) -> Duration {
+    let (before, patience) = (connection.received(), connection.patience());
+    tokio::time::sleep(patience).await;
+    if connection.received() != before {
+        std::future::pending::<()>().await;
+    }
+    patience
 }
 
 async fn ask(stream: &mut LinkStream, connect: &Connect) -> Result<Answer, AttemptError> {
@@ -173,7 +223,7 @@ impl AttemptError {
     /// Whether another connection to the same replica would do no better.
     fn is_of_replica(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Timeout(_) => true,
+            Self::Refused(_) | Self::Timeout(_) | Self::Silent(_) => true,
             Self::Full(_)
             | Self::Connection(_)
             | Self::Frame(_)
@@ -190,6 +240,7 @@ impl AttemptError {
             Self::Decode(error) => error.reason(),
             Self::Missing => "AnswerMissing",
             Self::Timeout(_) => "AnswerTimeout",
+            Self::Silent(_) => "Silent",
         }
     }
 }

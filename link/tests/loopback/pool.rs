@@ -77,6 +77,10 @@ async fn a_silent_replica_is_found_dead_and_the_other_one_serves() {
     let (_alive, _echo) = alive.echo();
 
     assert_eq!(patiently(opening).await.unwrap(), ["east-2", "east-2"]);
+    for waited in ["Lost", "AnswerTimeout"] {
+        let count = net.west.count(Event::StreamOut, waited);
+        assert_eq!(count, 0, "nobody waited for the end of the connection");
+    }
     assert_eq!(net.west.replicas("east", 1).await, ["east-2"]);
     assert_eq!(net.west.count(Event::ConnectionClosed, "Unresponsive"), 1);
 }
