@@ -3,7 +3,7 @@
 //! | path | answer |
 //! | --- | --- |
 //! | `/livez` | 200 while the program can answer at all |
-//! | `/readyz` | 200 if every gate is open, else 503 with the names of those that are not |
+//! | `/readyz` | 200 if every gate is open, else 503 with the names of those that are not. 200 while draining |
 //! | `/metrics` | the registry as OpenMetrics text |
 
 use std::{
@@ -87,8 +87,11 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
         .map_err(|source| BindError { address, source })
 }
 
+/// A pod that is to end is sent nothing new, whatever it answers here. But once it answers that it
+/// is not ready, kube-proxy takes it for one that does not serve any more, and throws the UDP flows
+/// to it away: those of links that drain.
 async fn readyz(State(readiness): State<Readiness>) -> Response {
-    let held = readiness.held_back_by().await;
+    let held = readiness.obstacles().await;
     if held.is_empty() {
         return "ok\n".into_response();
     }

@@ -57,8 +57,16 @@ impl Readiness {
         self.0.write().draining = true;
     }
 
-    /// The names of what holds this program back; none if it is ready.
+    /// The names of what holds this program back from being sent work; none if it is ready.
     pub async fn held_back_by(&self) -> Vec<String> {
+        let draining = self.0.read().draining.then(|| "draining".to_owned());
+        let obstacles = self.obstacles().await;
+        draining.into_iter().chain(obstacles).collect()
+    }
+
+    /// The names of what keeps this program from serving what it has been sent. Draining is none:
+    /// whoever drains serves.
+    pub async fn obstacles(&self) -> Vec<String> {
         let (mut held, runtimes) = {
             let state = self.0.read();
             (state.closed(), state.runtimes.clone())
@@ -77,12 +85,8 @@ impl Readiness {
 
 impl State {
     fn closed(&self) -> Vec<String> {
-        let draining = self.draining.then(|| "draining".to_owned());
         let closed = self.gates.iter().filter(|gate| !gate.is_open());
-        draining
-            .into_iter()
-            .chain(closed.map(|gate| gate.name.to_string()))
-            .collect()
+        closed.map(|gate| gate.name.to_string()).collect()
     }
 }
 
@@ -150,6 +154,7 @@ mod tests {
         readiness.drain();
 
         assert_eq!(readiness.held_back_by().await, ["draining"]);
+        assert_eq!(readiness.obstacles().await, [] as [&str; 0]);
     }
 
     #[tokio::test(start_paused = true)]

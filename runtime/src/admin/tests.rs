@@ -21,6 +21,8 @@ async fn live_before_it_is_ready() {
 
     gate.open();
     assert!(admin.get("/readyz").await.starts_with("HTTP/1.1 200"));
+    admin.readiness.drain();
+    assert!(admin.get("/readyz").await.starts_with("HTTP/1.1 200"));
     assert!(admin.get("/elsewhere").await.starts_with("HTTP/1.1 404"));
 }
 
