@@ -162,8 +162,9 @@ async fn all_gateways_restart_at_once_under_load_and_nothing_is_cut() -> Result<
     })
     .await?;
     const OCTETS: u64 = 20_000_000;
-    let download = format!(
-        "n=$(socat -u TCP:{echo}:9002 - | head -c {OCTETS} | wc -c); echo $n; [ $n = {OCTETS} ]"
+    let upload = format!(
+        "sum=$(head -c {OCTETS} /dev/zero | sha256sum | cut -c1-64); \
+         got=$(head -c {OCTETS} /dev/zero | socat -t60 - TCP:{echo}:9001); [ \"$got\" = $sum ]"
     );
     let mut probes = Vec::new();
     for number in 0..3 {
@@ -171,7 +172,7 @@ async fn all_gateways_restart_at_once_under_load_and_nothing_is_cut() -> Result<
         probes.push(Probe::http(&client, &id, &scene.url("hello")).await?);
         probes.push(Probe::start(&client, &format!("talk-{number}"), &talk).await?);
     }
-    probes.push(Probe::start(&client, "load", &download).await?);
+    probes.push(Probe::start(&client, "load", &upload).await?);
 
     for _ in 0..2 {
         futures::try_join!(
