@@ -24,5 +24,5 @@ pub mod well_known;
 
 pub use cluster_export::{ClusterExport, ClusterExportSpec, ExportedEndpoint};
 pub use definitions::{all, yaml_file};
-pub use peer::{Peer, PeerSpec, PeerStatus};
+pub use peer::{LinkedGateway, Peer, PeerSpec, PeerStatus};
 pub use traffic_policy::{TrafficPolicy, TrafficPolicySpec, TrafficPolicyStatus};

@@ -18,10 +18,11 @@ use crate::schema::{address_list, ca_bundle, conditions, dns_label};
     derive = "PartialEq",
     doc = "Another cluster of the clusterset: how to reach its gateways and which CA vouches for them.",
     label("tombolo.io/release-version", "v0.1.0"),
-    label("tombolo.io/crd-schema-revision", "1"),
+    label("tombolo.io/crd-schema-revision", "2"),
     printcolumn = r#"{"name":"Cluster","type":"string","jsonPath":".spec.clusterID"}"#,
     printcolumn = r#"{"name":"Accepted","type":"string","jsonPath":".status.conditions[?(@.type=='Accepted')].status"}"#,
     printcolumn = r#"{"name":"Connected","type":"string","jsonPath":".status.conditions[?(@.type=='Connected')].status"}"#,
+    printcolumn = r#"{"name":"Over TCP","type":"string","jsonPath":".status.conditions[?(@.type=='OverTCP')].status"}"#,
     printcolumn = r#"{"name":"Exports","type":"integer","jsonPath":".status.exports"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
@@ -31,7 +32,7 @@ pub struct PeerSpec {
     #[serde(rename = "clusterID")]
     #[schemars(schema_with = "dns_label")]
     pub cluster_id: String,
-    /// `host:port` (UDP), an IPv6 address in brackets, under which its gateways are reached; empty where only the other side
+    /// `host:port` (UDP, and TCP where UDP is blocked), an IPv6 address in brackets, under which its gateways are reached; empty where only the other side
     /// can dial.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "address_list")]
@@ -48,10 +49,14 @@ pub struct PeerSpec {
 pub struct PeerStatus {
     /// `Accepted` (the spec makes sense), `Connected` (a gateway here is linked to one there),
     /// `CatalogSynced` (all of its exports are here), `WithdrawalHeld` (see the message),
-    /// `ExportsStale` (it is not reached: its exports stand until their lease runs out).
+    /// `ExportsStale` (it is not reached: its exports stand until their lease runs out), `OverTCP`
+    /// (TCP carries the link, since nobody answers over UDP).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
+    /// The gateways there to which the gateway here is linked that writes this status.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<LinkedGateway>,
     /// How many exports its catalog holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exports: Option<i64>,
@@ -59,4 +64,14 @@ pub struct PeerStatus {
     /// the cluster was rebuilt, and nothing that it exported before is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<String>,
+}
+
+/// A gateway of the peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkedGateway {
+    /// Its name: its pod's.
+    pub name: String,
+    /// What carries the link to it: `UDP`, or `TCP` where UDP is not answered.
+    pub carrier: String,
 }

@@ -185,6 +185,7 @@ firewall_script() {
 $neighbours
 -A TOMBOLO-DEMO -s $host -j RETURN
 -A TOMBOLO-DEMO -d $node -p udp --dport $gateway_port -j RETURN
+-A TOMBOLO-DEMO -d $node -p tcp --dport $gateway_port -j RETURN
 -A TOMBOLO-DEMO -j DROP
 COMMIT
 RULES

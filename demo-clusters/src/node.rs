@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::tool::{Output, Tool};
 
-/// UDP port under which gateways are reached on the nodes: the chart's default.
+/// Port under which gateways are reached on the nodes, over UDP and TCP: the chart's default.
 pub const LINK_NODE_PORT: u16 = 30843;
 
 /// Where [`Node::host_outside`] is reached: of a documentation range, of which the demo's gateways
@@ -93,11 +93,32 @@ impl Node {
     /// # Errors
     /// If iptables refuses.
     pub async fn cut_link(&self) -> Result<Undo> {
+        self.block(&["udp", "tcp"]).await
+    }
+
+    /// Lets no packet of a link over UDP reach this node, until what it gives is dropped.
+    ///
+    /// # Errors
+    /// If iptables refuses.
+    pub async fn block_udp(&self) -> Result<Undo> {
+        self.block(&["udp"]).await
+    }
+
+    async fn block(&self, protocols: &[&str]) -> Result<Undo> {
         // Before connection tracking: packets of known flows must be lost too.
-        let rule = |verb: &str, side: &str| {
-            format!("iptables -t raw {verb} PREROUTING -p udp --{side} {LINK_NODE_PORT} -j DROP")
+        let all = |verb: &str| {
+            let rule = |protocol: &&str, side: &str| {
+                format!(
+                    "iptables -t raw {verb} PREROUTING -p {protocol} --{side} {LINK_NODE_PORT} \
+                     -j DROP"
+                )
+            };
+            let rules: Vec<String> = protocols
+                .iter()
+                .flat_map(|protocol| [rule(protocol, "dport"), rule(protocol, "sport")])
+                .collect();
+            rules.join("; ")
         };
-        let all = |verb| format!("{}; {}", rule(verb, "dport"), rule(verb, "sport"));
         let undo = Undo {
             node: self.clone(),
             undo: all("-D"),

@@ -211,9 +211,53 @@ async fn values_reach_the_programs() -> Result<()> {
     let gateway = service("tombolo-gateway").context("no Service")?;
     assert_eq!(gateway["spec"]["type"], "LoadBalancer");
     assert!(gateway["spec"]["ports"][0]["nodePort"].is_null());
-    assert_eq!(gateway["spec"]["ports"][1]["targetPort"], "health");
+    let ports = gateway["spec"]["ports"].as_array().context("no ports")?;
+    // The port of the fallback is the one for health checks, too: it is there once.
+    assert_eq!(ports.len(), 2, "{ports:?}");
+    assert_eq!(ports[1]["targetPort"], "link-tcp");
+    assert_eq!(ports[1]["port"], 7843);
     let dns = service("tombolo-dns").context("no Service")?;
     assert_eq!(dns["spec"]["clusterIP"], "10.96.0.53");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs helm: run ./test.sh"]
+async fn the_fallback_has_the_links_number_over_tcp_or_nothing() -> Result<()> {
+    let cases: [(&[&str], &[(&str, u64)]); 4] = [
+        (&[], &[("link", 30843), ("link-tcp", 30843)]),
+        (&["gateway.tcpFallback=false"], &[("link", 30843)]),
+        // Kubernetes would choose another one for each.
+        (&["gateway.service.nodePort=0"], &[("link", 0)]),
+        (
+            &["gateway.service.healthPort=8443"],
+            &[("link", 30843), ("link-tcp", 30843), ("health", 0)],
+        ),
+    ];
+    for (settings, expected) in cases {
+        let all = objects(&[&["clusterID=east"], settings].concat()).await?;
+        let services = of_kind(&all, "Service");
+        let gateway = services
+            .iter()
+            .find(|service| service["metadata"]["name"] == "tombolo-gateway")
+            .context("no Service")?;
+        let ports = gateway["spec"]["ports"].as_array().context("no ports")?;
+        let found: Vec<_> = ports
+            .iter()
+            .map(|port| {
+                let name = port["name"].as_str().unwrap_or_default();
+                (name, port["nodePort"].as_u64().unwrap_or(0))
+            })
+            .collect();
+        assert_eq!(found, expected, "{settings:?}");
+        let deployments = of_kind(&all, "Deployment");
+        let texts = deployments.iter().map(|deployment| deployment.to_string());
+        let variable = format!(
+            r#"{{"name":"TOMBOLO_TCP_FALLBACK","value":"{}"}}"#,
+            !settings.contains(&"gateway.tcpFallback=false")
+        );
+        assert_eq!(texts.filter(|text| text.contains(&variable)).count(), 1);
+    }
     Ok(())
 }
 

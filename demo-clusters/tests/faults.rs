@@ -494,6 +494,47 @@ async fn a_cut_link_keeps_what_was_and_catches_up_when_mended() -> Result<()> {
     scene.finish().await
 }
 
+#[tokio::test]
+#[ignore = "needs the demo's clusters: run ./test.sh"]
+async fn where_udp_is_blocked_tcp_carries_the_link_until_udp_is_back() -> Result<()> {
+    let (scene, client) = ready_scene("tcp").await?;
+    let (east, west) = (scene.east(), scene.west());
+    let over_tcp = ("OverTCP", "True", "UDPNotAnswered");
+
+    let blocks = (
+        east.node().block_udp().await?,
+        west.node().block_udp().await?,
+    );
+    west.peer_condition("east", over_tcp).await?;
+    east.peer_condition("west", over_tcp).await?;
+    let status = west.all::<Peer>().get("east").await?.status;
+    let gateways = status.context("no status")?.gateways;
+    ensure!(
+        gateways.iter().any(|gateway| gateway.carrier == "TCP"),
+        "{gateways:?}"
+    );
+    scene.answers(&client, "hello").await?;
+    let probe = Probe::http(&client, "hello", &scene.url("hello")).await?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    probe.stop().await?.all_good()?;
+    // What is new comes over TCP, too.
+    scene.hello(east, "coming", 1).await?;
+    scene.answers(&client, "coming").await?;
+
+    let probe = Probe::http(&client, "back", &scene.url("hello")).await?;
+    blocks.0.repair().await?;
+    blocks.1.repair().await?;
+    for (cluster, peer) in [(west, "east"), (east, "west")] {
+        cluster
+            .peer_condition(peer, ("OverTCP", "False", "OverUDP"))
+            .await?;
+    }
+    // Long enough for the tunnels to go.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    probe.stop().await?.all_good()?;
+    scene.finish().await
+}
+
 async fn set_addresses(cluster: &Cluster, peer: &str, addresses: &[String]) -> Result<()> {
     let patch = json!({"spec": {"addresses": addresses}});
     let peers = cluster.all::<Peer>();

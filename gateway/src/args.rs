@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::ArgAction;
 use ipnet::IpNet;
 use tombolo_crds::well_known::LINK_PORT;
 use tombolo_runtime::RuntimeArgs;
@@ -29,7 +30,8 @@ pub struct Args {
     ))]
     pub(crate) link_address: SocketAddr,
 
-    /// TCP address that takes connections while this gateway is ready, for load balancers
+    /// TCP address that takes connections while this gateway is ready: links from clusters whose UDP
+    /// is blocked, who dial the port of --link-address, and the checks of load balancers
     #[arg(long, env = "TOMBOLO_HEALTH_ADDRESS", default_value_t = SocketAddr::new(
         IpAddr::V6(Ipv6Addr::UNSPECIFIED), LINK_PORT,
     ))]
@@ -46,6 +48,10 @@ pub struct Args {
     /// Which congestion controller the links use
     #[arg(long, env = "TOMBOLO_CONGESTION", value_enum, default_value_t = Congestion::Bbr)]
     pub(crate) congestion: Congestion,
+
+    /// Whether links go over TLS over TCP where nobody answers over UDP
+    #[arg(long, env = "TOMBOLO_TCP_FALLBACK", default_value_t = true, action = ArgAction::Set)]
+    pub(crate) tcp_fallback: bool,
 
     /// QUIC connections to each gateway of another cluster: each is a thread's work, and has a
     /// congestion window of its own
@@ -109,8 +115,16 @@ mod tests {
         let args = Args::parse_from(["tombolo-gateway"]);
 
         assert_eq!(args.link_address, "[::]:7843".parse().unwrap());
+        assert!(args.tcp_fallback);
         assert!(args.import_address.is_unspecified());
         assert!(args.allowed_endpoint_cidrs.is_empty());
+    }
+
+    #[test]
+    fn the_fallback_can_be_turned_off() {
+        let args = Args::parse_from(["tombolo-gateway", "--tcp-fallback=false"]);
+
+        assert!(!args.tcp_fallback);
     }
 
     #[test]

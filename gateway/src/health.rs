@@ -1,12 +1,14 @@
-//! For load balancers: a TCP port that takes connections for as long as this replica is ready.
+//! The link's TCP port, which takes connections for as long as this replica is ready.
 //!
-//! Few load balancers can tell whether a UDP port is served; all of them can try to connect.
+//! Two kinds of callers come to it. Few load balancers can tell whether a UDP port is served; all of
+//! them can try to connect. And peers come whose UDP is blocked: they go on with TLS, which tells
+//! them apart.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time;
 use tombolo_runtime::readiness::Readiness;
 
@@ -15,19 +17,23 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Accepting fails for want of a file, or an address is taken: no reason to try without a pause.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
-/// Takes connections at `address` while this program is ready, and closes them at once.
-pub async fn serve(address: SocketAddr, readiness: Readiness) {
+/// Takes connections at `address` while this program is ready, and hands them to `take`.
+pub async fn serve(
+    address: SocketAddr,
+    readiness: Readiness,
+    take: impl Fn(TcpStream, SocketAddr) + Send + Sync,
+) {
     loop {
         until(&readiness, true).await;
         match TcpListener::bind(address).await {
             Ok(listener) => {
                 tokio::select! {
                     () = until(&readiness, false) => {}
-                    never = accept(&listener) => match never {},
+                    never = accept(&listener, &take) => match never {},
                 }
             }
             Err(error) => {
-                tracing::warn!(%address, %error, "no health port");
+                tracing::warn!(%address, %error, "no TCP port for links and health checks");
                 time::sleep(PAUSE_AFTER_ERROR).await;
             }
         }
@@ -40,11 +46,17 @@ async fn until(readiness: &Readiness, ready: bool) {
     }
 }
 
-async fn accept(listener: &TcpListener) -> Infallible {
+async fn accept(
+    listener: &TcpListener,
+    take: &(impl Fn(TcpStream, SocketAddr) + Send + Sync),
+) -> Infallible {
     loop {
-        if let Err(error) = listener.accept().await {
-            tracing::debug!(%error, "health port");
-            time::sleep(PAUSE_AFTER_ERROR).await;
+        match listener.accept().await {
+            Ok((stream, remote)) => take(stream, remote),
+            Err(error) => {
+                tracing::debug!(%error, "TCP port");
+                time::sleep(PAUSE_AFTER_ERROR).await;
+            }
         }
     }
 }
@@ -53,7 +65,7 @@ async fn accept(listener: &TcpListener) -> Infallible {
 mod tests {
     use std::io::ErrorKind;
 
-    use tokio::net::TcpStream;
+    use tokio::sync::mpsc;
 
     use super::*;
 
@@ -62,11 +74,16 @@ mod tests {
         let address = free_address();
         let readiness = Readiness::default();
         let gate = readiness.gate("ports");
-        let serving = tokio::spawn(serve(address, readiness.clone()));
+        let (sender, mut taken) = mpsc::unbounded_channel();
+        let take = move |_, remote| {
+            let _ = sender.send(remote);
+        };
+        let serving = tokio::spawn(serve(address, readiness.clone(), take));
         assert_eq!(connect(address).await, Some(ErrorKind::ConnectionRefused));
 
         gate.open();
         eventually(address, None).await;
+        assert!(taken.recv().await.is_some());
 
         readiness.drain();
         eventually(address, Some(ErrorKind::ConnectionRefused)).await;

@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
-use tombolo_link::{ConnectionStats, Links};
+use tombolo_link::{Carrier, ConnectionStats, Links};
 
 /// Shows the figures of the links.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct LinkMetrics {
 #[derive(Default)]
 struct Sum {
     connections: u64,
+    over_tcp: u64,
     streams: u64,
     rtt: Option<Duration>,
     congestion_window: u64,
@@ -57,10 +58,15 @@ impl Collector for LinkMetrics {
                 .or_default()
                 .add(&connection);
         }
-        let gauges: [(&str, &str, Figure); 7] = [
+        let gauges: [(&str, &str, Figure); 8] = [
             ("connections", "QUIC connections in use", |sum| {
                 sum.connections
             }),
+            (
+                "tcp_connections",
+                "Connections in use that TCP carries, since UDP is not answered",
+                |sum| sum.over_tcp,
+            ),
             ("streams", "Streams in flight", |sum| sum.streams),
             (
                 "congestion_window_bytes",
@@ -145,6 +151,7 @@ impl Collector for LinkMetrics {
 impl Sum {
     fn add(&mut self, connection: &ConnectionStats) {
         self.connections += 1;
+        self.over_tcp += u64::from(connection.carrier == Carrier::Tcp);
         self.streams += connection.streams as u64;
         let rtt = connection.ping.unwrap_or(connection.rtt);
         self.rtt = Some(self.rtt.map_or(rtt, |least| least.min(rtt)));

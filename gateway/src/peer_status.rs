@@ -1,9 +1,12 @@
 //! What a Peer's status says: from what is known of it to conditions.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use tombolo_crds::well_known::EXPORTS_STALE_CONDITION;
-use tombolo_crds::{Peer, PeerStatus};
+use tombolo_crds::{LinkedGateway, Peer, PeerStatus};
+use tombolo_link::Carrier;
 
 use crate::absence::Freshness;
 use crate::peers::Rejection;
@@ -28,12 +31,22 @@ pub struct PeerView {
 /// How it stands with the link to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkView {
-    /// Replicas there, by name.
-    Linked(Vec<String>),
+    /// The gateways there, by name.
+    Linked(Linked),
     /// Nothing to dial: the other side has to.
     WaitingForDial,
     /// What went wrong last.
     Unreachable(String),
+}
+
+/// The gateways of a peer to which there is a link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Linked {
+    /// Each with what carries it, by name.
+    pub gateways: BTreeMap<String, Carrier>,
+    /// Since when nobody has answered over UDP, to the second; `None` if this side has not dialled, or
+    /// somebody has answered.
+    pub unanswered_since: Option<Timestamp>,
 }
 
 /// Withdrawals that are held back.
@@ -55,6 +68,7 @@ pub fn evaluate(peer: &Peer, view: &PeerView, now: Timestamp) -> PeerStatus {
         catalog_synced(view),
         withdrawal_held(view),
         exports_stale(view),
+        over_tcp(view),
     ];
     let conditions = observed
         .into_iter()
@@ -87,6 +101,7 @@ pub fn evaluate(peer: &Peer, view: &PeerView, now: Timestamp) -> PeerStatus {
     };
     PeerStatus {
         conditions,
+        gateways: gateways(view),
         exports,
         incarnation: view.incarnation.clone().or(before.incarnation),
     }
@@ -139,8 +154,9 @@ fn connected(view: &PeerView) -> Observed {
         );
     }
     match &view.link {
-        LinkView::Linked(replicas) => {
-            let message = format!("linked to {}", replicas.join(", "));
+        LinkView::Linked(linked) => {
+            let names: Vec<&str> = linked.gateways.keys().map(String::as_str).collect();
+            let message = format!("linked to {}", names.join(", "));
             observed("Connected", true, "Connected", message)
         }
         LinkView::WaitingForDial => {
@@ -198,209 +214,61 @@ fn exports_stale(view: &PeerView) -> Observed {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use tombolo_crds::PeerSpec;
-
-    use super::*;
-
-    #[test]
-    fn a_linked_peer_is_all_well() {
-        let status = evaluate(&peer(), &linked(), at(10));
-
-        assert_eq!(
-            reasons(&status),
-            [
-                ("Accepted", "True", "Accepted"),
-                ("Connected", "True", "Connected"),
-                ("CatalogSynced", "True", "Synced"),
-                ("WithdrawalHeld", "False", "NothingHeld"),
-                ("ExportsStale", "False", "Fresh"),
-            ]
-        );
-        assert_eq!(status.exports, Some(3));
-        assert!(
-            status
-                .conditions
-                .iter()
-                .all(|c| c.observed_generation == Some(7))
-        );
-    }
-
-    #[test]
-    fn nothing_new_is_no_change() {
-        let mut peer = peer();
-        peer.status = Some(evaluate(&peer, &linked(), at(10)));
-
-        assert_eq!(Some(evaluate(&peer, &linked(), at(20))), peer.status);
-    }
-
-    #[test]
-    fn only_a_changed_condition_has_a_new_transition_time() {
-        let mut peer = peer();
-        peer.status = Some(evaluate(&peer, &linked(), at(10)));
-        let unlinked = PeerView {
-            link: LinkView::Unreachable("no route".to_owned()),
-            ..linked()
-        };
-
-        let status = evaluate(&peer, &unlinked, at(20));
-
-        let times: Vec<_> = status
-            .conditions
-            .iter()
-            .map(|c| c.last_transition_time.0.as_second())
-            .collect();
-        assert_eq!(times, [10, 20, 20, 10, 10]);
-        assert_eq!(status.conditions[1].message, "no route");
-        assert_eq!(status.conditions[2].reason, "Disconnected");
-    }
-
-    #[test]
-    fn a_rejected_peer_says_why_and_nothing_more() {
-        let rejected = PeerView {
-            rejection: Some(Rejection::OwnClusterId("west".to_owned())),
-            link: LinkView::WaitingForDial,
-            exports: None,
-            ..linked()
-        };
-        let mut peer = peer();
-        peer.status = Some(evaluate(&peer, &linked(), at(10)));
-
-        let status = evaluate(&peer, &rejected, at(20));
-
-        assert_eq!(
-            reasons(&status),
-            [
-                ("Accepted", "False", "OwnClusterID"),
-                ("Connected", "False", "NotAccepted"),
-                ("CatalogSynced", "False", "Disconnected"),
-                ("WithdrawalHeld", "False", "NothingHeld"),
-                ("ExportsStale", "False", "NotAccepted"),
-            ]
-        );
-        assert_eq!(status.exports, None);
-    }
-
-    #[test]
-    fn exports_of_a_peer_that_is_no_longer_accepted_are_stale_and_then_none() {
-        let since = at(60);
-        let rejected = |freshness| PeerView {
-            rejection: Some(Rejection::InvalidAddress("nowhere".to_owned())),
-            link: LinkView::Unreachable("not connected yet".to_owned()),
-            exports: None,
-            freshness,
-            ..linked()
-        };
-
-        let until = at(3660);
-        let stale = evaluate(
-            &peer(),
-            &rejected(Freshness::Stale { since, until }),
-            at(120),
-        );
-        let expired = evaluate(&peer(), &rejected(Freshness::Expired { since }), at(3660));
-
-        assert_eq!(reasons(&stale)[0], ("Accepted", "False", "InvalidAddress"));
-        assert_eq!(reasons(&stale)[4], ("ExportsStale", "True", "Unreachable"));
-        assert_eq!(reasons(&expired)[4], ("ExportsStale", "True", "Expired"));
-        assert_eq!(expired.exports, Some(0));
-    }
-
-    #[test]
-    fn before_the_first_catalog_it_is_pending() {
-        let status = evaluate(
-            &peer(),
-            &PeerView {
-                exports: None,
-                ..linked()
-            },
-            at(10),
-        );
-
-        assert_eq!(reasons(&status)[2], ("CatalogSynced", "False", "Pending"));
-        assert_eq!(status.exports, None);
-    }
-
-    #[test]
-    fn a_held_withdrawal_says_how_many_and_until_when() {
-        let held = Some(HeldView {
-            count: 40,
-            until: at(90),
-        });
-
-        let status = evaluate(&peer(), &PeerView { held, ..linked() }, at(10));
-
-        let condition = &status.conditions[3];
-        assert_eq!(
-            reasons(&status)[3],
-            ("WithdrawalHeld", "True", "WithdrawalHeld")
-        );
-        assert!(condition.message.contains("40 exports"));
-        assert!(condition.message.contains("1970-01-01T00:01:30Z"));
-    }
-
-    #[test]
-    fn exports_of_a_peer_that_is_away_are_stale_and_then_none() {
-        let mut peer = peer();
-        peer.status = Some(evaluate(&peer, &linked(), at(10)));
-        let away = |freshness| PeerView {
-            link: LinkView::Unreachable("no route".to_owned()),
-            exports: None,
-            incarnation: None,
-            freshness,
-            ..linked()
-        };
-
-        let (since, until) = (at(60), at(3660));
-        let stale = evaluate(&peer, &away(Freshness::Stale { since, until }), at(120));
-        let expired = evaluate(&peer, &away(Freshness::Expired { since }), at(3660));
-
-        assert_eq!(reasons(&stale)[4], ("ExportsStale", "True", "Unreachable"));
-        assert!(stale.conditions[4].message.contains("1970-01-01T01:01:00Z"));
-        assert_eq!(stale.exports, Some(3));
-        assert_eq!(reasons(&expired)[4], ("ExportsStale", "True", "Expired"));
-        assert_eq!(expired.exports, Some(0));
-        assert_eq!(
-            expired.incarnation.as_deref(),
-            Some("uid-1"),
-            "the last one that was told"
-        );
-    }
-
-    fn linked() -> PeerView {
-        PeerView {
-            rejection: None,
-            link: LinkView::Linked(vec!["gateway-a".to_owned(), "gateway-b".to_owned()]),
-            exports: Some(3),
-            held: None,
-            freshness: Freshness::Fresh,
-            incarnation: Some("uid-1".to_owned()),
+fn over_tcp(view: &PeerView) -> Observed {
+    let type_ = "OverTCP";
+    let linked = match (&view.rejection, &view.link) {
+        (None, LinkView::Linked(linked)) => linked,
+        (Some(_), _) | (_, LinkView::WaitingForDial | LinkView::Unreachable(_)) => {
+            return observed(type_, false, "NotLinked", "");
+        }
+    };
+    match linked.over_tcp().as_slice() {
+        [] => observed(type_, false, "OverUDP", ""),
+        gateways => {
+            let gateways = gateways.join(", ");
+            let why = linked.why_tcp();
+            let message = format!("TCP carries the link to {gateways}: {why}");
+            observed(type_, true, "UDPNotAnswered", message)
         }
     }
+}
 
-    fn peer() -> Peer {
-        let mut peer = Peer::new(
-            "east",
-            PeerSpec {
-                cluster_id: "east".to_owned(),
-                addresses: Vec::new(),
-                ca_bundle: String::new(),
-            },
-        );
-        peer.metadata.generation = Some(7);
-        peer
-    }
+fn gateways(view: &PeerView) -> Vec<LinkedGateway> {
+    let LinkView::Linked(linked) = &view.link else {
+        return Vec::new();
+    };
+    let gateways = linked.gateways.iter();
+    gateways
+        .map(|(name, carrier)| LinkedGateway {
+            name: name.clone(),
+            carrier: carrier.as_str().to_owned(),
+        })
+        .collect()
+}
 
-    fn reasons(status: &PeerStatus) -> Vec<(&str, &str, &str)> {
-        status
-            .conditions
-            .iter()
-            .map(|c| (c.type_.as_str(), c.status.as_str(), c.reason.as_str()))
+// === impl Linked ===
+
+impl Linked {
+    /// The gateways that TCP carries the link to.
+    #[must_use]
+    pub fn over_tcp(&self) -> Vec<&str> {
+        let over_tcp = |carrier: &Carrier| *carrier == Carrier::Tcp;
+        let gateways = self.gateways.iter();
+        gateways
+            .filter(|(_, carrier)| over_tcp(carrier))
+            .map(|(name, _)| name.as_str())
             .collect()
     }
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
+    /// Why TCP carries what it does.
+    #[must_use]
+    pub fn why_tcp(&self) -> String {
+        match self.unanswered_since {
+            Some(since) => format!("nobody has answered over UDP since {since}"),
+            None => "the other cluster dialled so, to whom nobody answers over UDP".to_owned(),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,7 @@ impl Args {
             import_address,
             allowed_endpoint_cidrs,
             congestion,
+            tcp_fallback,
             link_connections,
             export_lease,
             workers: _,
@@ -89,6 +90,7 @@ impl Args {
         let config = LinkConfig {
             incarnation: incarnation(&runtime.client, state_dir.as_deref()).await,
             congestion: congestion.into(),
+            tcp_fallback,
             connections_per_replica: link_connections.into(),
             ..LinkConfig::new(link_address, &runtime.pod_name)
         };
@@ -130,7 +132,9 @@ impl Args {
             tasks.clone(),
         );
         drop(tasks.spawn_service("inbound", Arc::clone(&carried).serve(incoming)));
-        let health = health::serve(health_address, runtime.readiness.clone());
+        let over_tcp = links.clone();
+        let take = move |stream, remote| over_tcp.accept_tcp(stream, remote);
+        let health = health::serve(health_address, runtime.readiness.clone(), take);
         drop(tasks.spawn_service("health", health));
         let handlers = carried.handlers();
         let outlets = Outlets {

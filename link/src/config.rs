@@ -24,8 +24,11 @@ pub struct LinkConfig {
     pub answer_timeout: Duration,
     /// Streams that a peer may have open in one connection at a time.
     pub max_streams: u32,
-    /// Connections that may be in their handshake at a time; further ones are not answered.
+    /// Connections that may be in their handshake at a time; further ones are not answered. As many
+    /// again over TCP, where further ones displace the oldest.
     pub max_handshakes: usize,
+    /// Whether links may be carried over TCP where UDP is not answered.
+    pub tcp_fallback: bool,
 }
 
 /// A congestion controller.
@@ -64,6 +67,7 @@ impl LinkConfig {
             answer_timeout: Duration::from_secs(10),
             max_streams: 16_384,
             max_handshakes: 256,
+            tcp_fallback: true,
         }
     }
 }

@@ -14,9 +14,10 @@ use crate::flows::Flows;
 use crate::framing::{FrameError, FrameReader};
 use crate::heartbeat::{Beat, Heartbeat, INTERVAL, MISSED};
 use crate::pool::ConnectionId;
-use crate::status::ConnectionStats;
+use crate::status::{Carrier, ConnectionStats};
 use crate::stream::{InFlight, LinkStream, RecvHalf, SendHalf, StreamError};
 use crate::trust::{self, Chain, Role, Trust, TrustError};
+use crate::tunnel::{self, Tunnel};
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,8 @@ pub(crate) const MAX_SUBSCRIPTIONS: usize = 4;
 pub(crate) struct Established {
     pub(crate) quic: quinn::Connection,
     pub(crate) endpoint: quinn::Endpoint,
+    /// What carries it, if not UDP.
+    pub(crate) tunnel: Option<Arc<Tunnel>>,
     pub(crate) control: ControlStream,
     pub(crate) hello: Hello,
     pub(crate) credentials: Credentials,
@@ -68,6 +71,7 @@ pub(crate) struct Connection {
     pub(crate) hello: Hello,
     pub(crate) quic: quinn::Connection,
     pub(crate) endpoint: quinn::Endpoint,
+    tunnel: Option<Arc<Tunnel>>,
     pub(crate) credentials: Credentials,
     /// Streams of catalog and headcounts that the peer has asked for.
     pub(crate) subscriptions: Arc<AtomicUsize>,
@@ -79,6 +83,7 @@ pub(crate) struct Connection {
     /// Whether the last ping is without an answer.
     suspect: AtomicBool,
     going_away: AtomicBool,
+    retired: CancellationToken,
     closed_with: OnceLock<CloseCode>,
 }
 
@@ -170,6 +175,7 @@ impl Connection {
         let Established {
             quic,
             endpoint,
+            tunnel,
             control,
             hello,
             credentials,
@@ -181,6 +187,7 @@ impl Connection {
             hello,
             quic,
             endpoint,
+            tunnel,
             credentials,
             subscriptions: Arc::default(),
             flows: Arc::default(),
@@ -188,6 +195,7 @@ impl Connection {
             ping: AtomicU64::new(0),
             suspect: AtomicBool::new(false),
             going_away: AtomicBool::new(false),
+            retired: CancellationToken::new(),
             closed_with: OnceLock::new(),
         };
         (Arc::new(connection), control)
@@ -196,6 +204,17 @@ impl Connection {
     /// Whether something may be opened through it.
     pub(crate) fn is_usable(&self) -> bool {
         !self.going_away.load(Ordering::Relaxed)
+    }
+
+    /// What carries it.
+    pub(crate) fn carrier(&self) -> Carrier {
+        Carrier::of(self.tunnel.as_deref())
+    }
+
+    /// Opens nothing new through it, asks the peer for the same, and closes it after its last
+    /// stream.
+    pub(crate) fn retire(&self) {
+        self.retired.cancel();
     }
 
     /// Streams in use, in either direction.
@@ -253,6 +272,7 @@ impl Connection {
             cluster: Arc::clone(&self.cluster),
             replica: Arc::clone(&self.replica),
             dialled: self.credentials.dialled_by_this_side(),
+            carrier: self.carrier(),
             ping: self.round_trip(),
             rtt: stats.path.rtt,
             congestion_window: stats.path.cwnd,
@@ -267,8 +287,8 @@ impl Connection {
         }
     }
 
-    /// Keeps the control stream until the connection ends. From `expiry` on, or when this side
-    /// drains, the peer is asked to open nothing new.
+    /// Keeps the control stream until the connection ends. From `expiry` on, when it is retired, or
+    /// when this side drains, the peer is asked to open nothing new.
     pub(crate) async fn run_control(
         &self,
         mut control: ControlStream,
@@ -278,17 +298,27 @@ impl Connection {
     ) {
         let mut heartbeat = Heartbeat::new(Instant::now());
         let mut told_drain = false;
-        let mut retired = false;
+        let mut retired: Option<CloseCode> = None;
         let mut idle_beats = 0;
         let ended = loop {
             let timeout = match retired {
-                true => heartbeat.poll_timeout(),
-                false => heartbeat.poll_timeout().min(expiry),
+                Some(_) => heartbeat.poll_timeout(),
+                None => heartbeat.poll_timeout().min(expiry),
             };
             let step = tokio::select! {
                 // The end of the connection explains the errors of its streams.
                 biased;
                 error = self.quic.closed() => break Ended::from(&error),
+                why = tunnel::lost(self.tunnel.as_deref()) => {
+                    // Nobody hears it, but the streams end at once.
+                    self.quic.close(VarInt::from_u32(CloseCode::Unresponsive.code()), b"");
+                    break Ended::with_tunnel(why);
+                }
+                () = self.retired.cancelled(), if retired.is_none() => {
+                    retired = Some(CloseCode::Superseded);
+                    self.go_away(&emit);
+                    write(&mut control.send, Control::GoAway).await
+                }
                 () = draining.cancelled(), if !told_drain => {
                     told_drain = true;
                     write(&mut control.send, Control::GoAway).await
@@ -299,17 +329,19 @@ impl Connection {
                 () = tokio::time::sleep_until(timeout.into()) => {
                     let now = Instant::now();
                     self.suspect.store(heartbeat.is_suspect(now), Ordering::Relaxed);
-                    if now >= expiry && !retired {
-                        retired = true;
+                    if now >= expiry && retired.is_none() {
+                        retired = Some(CloseCode::Expired);
                         self.go_away(&emit);
                         write(&mut control.send, Control::GoAway).await
                     } else {
                         idle_beats = match self.load() {
-                            0 if retired => idle_beats + 1,
+                            0 if retired.is_some() => idle_beats + 1,
                             _ => 0,
                         };
-                        if idle_beats > IDLE_BEATS {
-                            self.close(CloseCode::Expired);
+                        if let Some(code) = retired
+                            && idle_beats > IDLE_BEATS
+                        {
+                            self.close(code);
                         }
                         beat(&mut control.send, &mut heartbeat, now).await
                     }

@@ -15,6 +15,11 @@ pub enum Event {
     Dial,
     /// An inbound handshake ended: `Connected`, or why not.
     Accept,
+    /// A dial of a tunnel ended: `Connected`, or why not.
+    TunnelDial,
+    /// A TCP connection to the link's port was judged: `Opened`, or why it became no tunnel; `Probe`
+    /// if it was closed without a word, as load balancers do.
+    TunnelAccept,
     /// A connection that was in use was closed.
     ConnectionClosed,
     /// An attempt to open a stream was answered: `Opened`, the refusal's reason, or what was lost.
@@ -61,6 +66,8 @@ impl Event {
             Self::StrayPayload => "stray_payloads",
             Self::Dial => "dials",
             Self::Accept => "accepts",
+            Self::TunnelDial => "tunnel_dials",
+            Self::TunnelAccept => "tunnel_accepts",
             Self::ConnectionClosed => "connections_closed",
             Self::StreamOut => "streams_out",
             Self::StreamIn => "streams_in",

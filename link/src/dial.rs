@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{ClientConfig, VarInt};
+use quinn::{ClientConfig, TransportConfig, VarInt};
 
 use crate::connection::{Connection, ControlStream, Credentials, Established};
 use crate::fault::Ended;
@@ -18,6 +18,7 @@ use crate::status::LinkFault;
 use crate::tls::{self, TlsError};
 use crate::transport;
 use crate::trust::{PeerVerifier, Role, TrustError};
+use crate::tunnel::{self, Tunnel, TunnelError};
 
 const RESOLVE: Duration = Duration::from_secs(5);
 /// How long a handshake may take; it takes two round trips, or three with a Retry.
@@ -43,8 +44,13 @@ pub(crate) enum DialError {
         remote: SocketAddr,
         error: TrustError,
     },
-    #[error("{remote}: no answer within {} s", HANDSHAKE.as_secs())]
+    #[error("{remote}: no answer over UDP within {} s", HANDSHAKE.as_secs())]
     Timeout { remote: SocketAddr },
+    #[error("{remote}: {error}")]
+    Tunnel {
+        remote: SocketAddr,
+        error: TunnelError,
+    },
     #[error("{remote}: {}", ended.message)]
     Ended { remote: SocketAddr, ended: Ended },
     #[error("{remote}: {error}")]
@@ -75,7 +81,27 @@ pub(crate) async fn dial(
     let bound = socket::dial(remote).map_err(socket)?;
     let endpoint =
         transport::endpoint(&local.config, None, bound, &local.strays).map_err(socket)?;
-    handshake(local, cluster, endpoint, remote).await
+    handshake(local, cluster, remote, endpoint, None).await
+}
+
+/// Dials one of the addresses that `address` resolves to over TCP, at the same port.
+pub(crate) async fn dial_tunnel(
+    local: &Local,
+    cluster: &str,
+    address: &str,
+    attempt: u32,
+) -> Result<Established, DialError> {
+    let remote = resolve(address, attempt).await?;
+    let failed = |error| match error {
+        TunnelError::Untrusted(error) => DialError::Untrusted { remote, error },
+        error => DialError::Tunnel { remote, error },
+    };
+    let (tunnel, endpoint) = tunnel::dial(local, cluster, remote).await.map_err(failed)?;
+    let carried = Arc::clone(&tunnel);
+    tokio::select! {
+        established = handshake(local, cluster, remote, endpoint, Some(carried)) => established,
+        why = tunnel.lost() => Err(failed(TunnelError::Lost(why.to_owned()))),
+    }
 }
 
 /// Dials once more what a connection leads to. From the same port a load balancer chooses the same
@@ -86,21 +112,26 @@ pub(crate) async fn dial_beside(
 ) -> Result<Established, DialError> {
     let endpoint = connection.endpoint.clone();
     let remote = connection.quic.remote_address();
-    handshake(local, &connection.cluster, endpoint, remote).await
+    handshake(local, &connection.cluster, remote, endpoint, None).await
 }
 
 async fn handshake(
     local: &Local,
     cluster: &str,
-    endpoint: quinn::Endpoint,
     remote: SocketAddr,
+    endpoint: quinn::Endpoint,
+    tunnel: Option<Arc<Tunnel>>,
 ) -> Result<Established, DialError> {
+    let transport = match tunnel {
+        Some(_) => &local.tunnel_transport,
+        None => &local.transport,
+    };
     let (verifier, outcome) = PeerVerifier::new(
         Arc::clone(&local.trust),
         Some(cluster.to_owned()),
         Arc::clone(&local.provider),
     );
-    let connecting = connect(local, &endpoint, remote, verifier)?;
+    let connecting = connect(local, &endpoint, remote, verifier, transport)?;
     let quic = match tokio::time::timeout(HANDSHAKE, connecting).await {
         Ok(Ok(quic)) => quic,
         Ok(Err(error)) => {
@@ -117,7 +148,8 @@ async fn handshake(
         }
         Err(_) => return Err(DialError::Timeout { remote }),
     };
-    introduce(local, cluster, remote, endpoint, quic).await
+    let way = (endpoint, tunnel);
+    introduce(local, cluster, remote, way, quic).await
 }
 
 async fn resolve(address: &str, attempt: u32) -> Result<SocketAddr, DialError> {
@@ -144,12 +176,13 @@ fn connect(
     endpoint: &quinn::Endpoint,
     remote: SocketAddr,
     verifier: Arc<PeerVerifier>,
+    transport: &Arc<TransportConfig>,
 ) -> Result<quinn::Connecting, DialError> {
     let config = |error: ConfigError| DialError::Config { remote, error };
     let tls = tls::dialler(&local.provider, &local.identity.load(), verifier)
         .map_err(|error| config(error.into()))?;
     let mut client = ClientConfig::new(Arc::new(tls));
-    client.transport_config(Arc::clone(&local.transport));
+    client.transport_config(Arc::clone(transport));
     endpoint
         .connect_with(client, remote, tls::SERVER_NAME)
         .map_err(|error| config(error.into()))
@@ -159,7 +192,7 @@ async fn introduce(
     local: &Local,
     cluster: &str,
     remote: SocketAddr,
-    endpoint: quinn::Endpoint,
+    (endpoint, tunnel): (quinn::Endpoint, Option<Arc<Tunnel>>),
     quic: quinn::Connection,
 ) -> Result<Established, DialError> {
     let ended = |error: &quinn::ConnectionError| DialError::Ended {
@@ -178,6 +211,7 @@ async fn introduce(
             Some(credentials) => Ok(Established {
                 quic,
                 endpoint,
+                tunnel,
                 control,
                 hello,
                 credentials,
@@ -219,6 +253,7 @@ impl DialError {
             Self::Config { .. } => "Config",
             Self::Untrusted { error, .. } => error.reason(),
             Self::Timeout { .. } => "TimedOut",
+            Self::Tunnel { error, .. } => error.reason(),
             Self::Ended { ended, .. } => ended.reason,
             Self::Hello { error, .. } => error.reason(),
         }
@@ -227,12 +262,13 @@ impl DialError {
     pub(crate) fn end(&self) -> DialEnd {
         match self {
             Self::Ended { ended, .. } if ended.turned_away() => DialEnd::TurnedAway,
+            Self::Timeout { .. } => DialEnd::Unanswered,
             Self::Ended { .. }
             | Self::Resolve { .. }
             | Self::Socket { .. }
             | Self::Config { .. }
             | Self::Untrusted { .. }
-            | Self::Timeout { .. }
+            | Self::Tunnel { .. }
             | Self::Hello { .. } => DialEnd::Failed,
         }
     }

@@ -26,6 +26,16 @@ pub(crate) struct Ended {
 // === impl Ended ===
 
 impl Ended {
+    /// With the TCP connection that carried it.
+    pub(crate) fn with_tunnel(why: &str) -> Self {
+        Self {
+            reason: "TunnelLost",
+            message: why.to_owned(),
+            by_peer: None,
+            refused: false,
+        }
+    }
+
     pub(crate) fn fault(&self) -> LinkFault {
         LinkFault {
             reason: self.reason,

@@ -10,6 +10,7 @@
 //!  verify    ▼                           │        └─ control: Hello, Ping, GoAway
 //!    └──── dial ── QUIC, TLS 1.3 ── Hello┤                               ▼
 //!    └──── listen ─ QUIC, TLS 1.3 ─ Hello┘                        catalog: snapshot, changes
+//!            └─ over UDP, or through a tunnel: TLS over TCP
 //! ```
 //!
 //! This is the only crate that knows quinn and rustls; neither is visible from outside. Invariants:
@@ -45,11 +46,13 @@ mod pool;
 mod refusals;
 mod socket;
 mod status;
+mod steady;
 mod stream;
 mod telling;
 mod tls;
 mod transport;
 mod trust;
+mod tunnel;
 
 pub use catalog::{CatalogEvent, CatalogSnapshot, CatalogStream, CatalogUpdate};
 pub use config::{Congestion, LinkConfig, PeerConfig};
@@ -61,7 +64,7 @@ pub use identity::{IdentityError, IdentityFiles, NameError};
 pub use incoming::{Incoming, Responder};
 pub use links::{Links, StartError};
 pub use open::OpenError;
-pub use status::{ConnectionStats, LinkFault, PeerLink, ReplicaLink};
+pub use status::{Carrier, ConnectionStats, LinkFault, PeerLink, ReplicaLink};
 pub use stream::{LinkStream, RecvHalf, SendHalf, Stopped, StreamError};
 pub use tombolo_link_wire::{
     CloseCode, Connect, Protocol, Refusal, RefusalReason, RejectedExport, Rejection, Source,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,7 @@ use crate::status::ConnectionStats;
 use crate::stream::LinkStream;
 use crate::tls::{self, TlsError};
 use crate::trust::{PeerVerifier, Trust};
+use crate::tunnel::{self, Admission};
 use crate::{socket, transport};
 
 /// Connections that wait for the gateway to look at them; further ones are refused.
@@ -88,6 +90,7 @@ impl Links {
         let own = loaded.id.clone();
         let trust = Arc::new(Trust::new(own.clone()));
         let transport = transport::transport(&config);
+        let tunnel_transport = transport::tunnel_transport(&config);
         let listening = |error| StartError::Listen {
             address: config.listen,
             error,
@@ -105,6 +108,7 @@ impl Links {
             .map_err(listening)?;
         let address = endpoint.local_addr().map_err(listening)?;
         let (sender, incoming) = mpsc::channel(INCOMING);
+        let admission = Admission::new(config.max_handshakes);
         let local = Arc::new(Local {
             config,
             own,
@@ -112,6 +116,7 @@ impl Links {
             identity: ArcSwap::from_pointee(loaded),
             trust,
             transport,
+            tunnel_transport,
             endpoint,
             server_config,
             peers: RwLock::default(),
@@ -122,6 +127,7 @@ impl Links {
             headcounts: watch::Sender::default(),
             counts: Counts::default(),
             strays,
+            admission,
             refusals: Mutex::new(RefusalLog::default()),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
@@ -255,6 +261,17 @@ impl Links {
         let mut counts = self.local.counts.snapshot();
         counts.extend(self.local.strays.snapshot());
         counts
+    }
+
+    /// Takes a TCP connection that came to the link's port: a peer whose UDP is blocked, a load
+    /// balancer that checks whether it can connect, or a stranger. Where no link may be carried so,
+    /// it is closed at once.
+    pub fn accept_tcp(&self, stream: TcpStream, remote: SocketAddr) {
+        let is_over = self.local.draining.is_cancelled() || self.local.closed.is_cancelled();
+        if self.local.config.tcp_fallback && !is_over {
+            let taken = tunnel::take(Arc::clone(&self.local), stream, remote);
+            self.local.spawn(taken);
+        }
     }
 
     /// Asks all peers to open nothing new through this replica, dials nobody and takes no new

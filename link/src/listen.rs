@@ -9,14 +9,24 @@ use tokio::sync::Semaphore;
 use tombolo_link_wire::{CloseCode, Control};
 
 use crate::connection::{ControlStream, Credentials, Established};
+use crate::counts::Event;
 use crate::fault::Ended;
 use crate::hello::{self, HelloError};
 use crate::identity::ClusterId;
 use crate::local::Local;
 use crate::tls::{self, TlsError};
 use crate::trust::{PeerVerifier, Role, TrustError};
+use crate::tunnel::Tunnel;
 
 const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// By which way a connection comes.
+pub(crate) struct Arriving {
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) tunnel: Option<Arc<Tunnel>>,
+    /// Whose connection it must be, if somebody has vouched for that already.
+    pub(crate) expected: Option<String>,
+}
 
 /// Why a dialler was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -51,12 +61,22 @@ pub(crate) async fn listen(local: Arc<Local>) {
         };
         let remote = incoming.remote_address();
         if local.draining.is_cancelled() {
-            local.refuse("Draining", remote, &"this replica is about to stop");
+            local.refuse(
+                Event::Accept,
+                "Draining",
+                remote,
+                &"this replica is about to stop",
+            );
             incoming.refuse();
             continue;
         }
         let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-            local.refuse("Overloaded", remote, &"too many handshakes at a time");
+            local.refuse(
+                Event::Accept,
+                "Overloaded",
+                remote,
+                &"too many handshakes at a time",
+            );
             incoming.ignore();
             continue;
         };
@@ -68,11 +88,13 @@ pub(crate) async fn listen(local: Arc<Local>) {
         }
         let handshake_of = Arc::clone(&local);
         local.spawn(async move {
-            let taken = accept(&handshake_of, incoming).await;
+            let arriving = Arriving {
+                endpoint: handshake_of.endpoint.clone(),
+                tunnel: None,
+                expected: None,
+            };
+            accept(&handshake_of, incoming, arriving).await;
             drop(permit);
-            if let Err(error) = taken {
-                handshake_of.refuse(error.reason(), remote, &error);
-            }
         });
     }
     local
@@ -80,10 +102,25 @@ pub(crate) async fn listen(local: Arc<Local>) {
         .close(VarInt::from_u32(CloseCode::Shutdown.code()), b"");
 }
 
-async fn accept(local: &Arc<Local>, incoming: quinn::Incoming) -> Result<(), AcceptError> {
+/// Takes a connection, or says why not.
+pub(crate) async fn accept(local: &Local, incoming: quinn::Incoming, arriving: Arriving) {
     let remote = incoming.remote_address();
-    let (verifier, outcome) =
-        PeerVerifier::new(Arc::clone(&local.trust), None, Arc::clone(&local.provider));
+    if let Err(error) = negotiate(local, incoming, arriving).await {
+        local.refuse(Event::Accept, error.reason(), remote, &error);
+    }
+}
+
+async fn negotiate(
+    local: &Local,
+    incoming: quinn::Incoming,
+    arriving: Arriving,
+) -> Result<(), AcceptError> {
+    let remote = incoming.remote_address();
+    let (verifier, outcome) = PeerVerifier::new(
+        Arc::clone(&local.trust),
+        arriving.expected.clone(),
+        Arc::clone(&local.provider),
+    );
     let tls = tls::listener(&local.provider, &local.identity.load(), verifier)?;
     let mut config = local.server_config.clone();
     config.crypto = Arc::new(tls);
@@ -101,9 +138,10 @@ async fn accept(local: &Arc<Local>, incoming: quinn::Incoming) -> Result<(), Acc
     let Some(Ok(cluster)) = outcome.get() else {
         return Err(AcceptError::Timeout);
     };
-    let introduced = tokio::time::timeout(hello::TIMEOUT, introduce(local, cluster, &quic))
-        .await
-        .unwrap_or(Err(HelloError::Timeout.into()));
+    let introduced =
+        tokio::time::timeout(hello::TIMEOUT, introduce(local, cluster, &quic, arriving))
+            .await
+            .unwrap_or(Err(HelloError::Timeout.into()));
     let established = match introduced {
         Ok(established) => established,
         Err(error) => return Err(give_up(&quic, error)),
@@ -116,6 +154,7 @@ async fn introduce(
     local: &Local,
     cluster: &str,
     quic: &quinn::Connection,
+    arriving: Arriving,
 ) -> Result<Established, AcceptError> {
     let (send, recv) = quic
         .accept_bi()
@@ -147,7 +186,8 @@ async fn introduce(
     let unknown = || TrustError::UnknownCluster(cluster.to_owned());
     Ok(Established {
         quic: quic.clone(),
-        endpoint: local.endpoint.clone(),
+        endpoint: arriving.endpoint,
+        tunnel: arriving.tunnel,
         control,
         hello,
         credentials: Credentials::of(quic, Role::Dialler).ok_or_else(unknown)?,
@@ -179,7 +219,7 @@ fn give_up(quic: &quinn::Connection, error: AcceptError) -> AcceptError {
 fn deliver(local: &Local, cluster: &str, remote: SocketAddr, established: Established) {
     let Some(peer) = local.peer(cluster) else {
         // The Peer went away during the handshake.
-        local.refuse("UnknownCluster", remote, &"no longer a peer");
+        local.refuse(Event::Accept, "UnknownCluster", remote, &"no longer a peer");
         let code = CloseCode::PeerRemoved.code();
         established.quic.close(VarInt::from_u32(code), b"");
         return;

@@ -29,6 +29,7 @@ use crate::peer::Peer;
 use crate::refusals::RefusalLog;
 use crate::status::PeerLink;
 use crate::trust::Trust;
+use crate::tunnel::Admission;
 
 pub(crate) type Status = BTreeMap<String, PeerLink>;
 
@@ -40,6 +41,7 @@ pub(crate) struct Local {
     pub(crate) identity: ArcSwap<Identity>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) transport: Arc<TransportConfig>,
+    pub(crate) tunnel_transport: Arc<TransportConfig>,
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) server_config: quinn::ServerConfig,
     pub(crate) peers: RwLock<BTreeMap<String, Arc<Peer>>>,
@@ -50,6 +52,7 @@ pub(crate) struct Local {
     pub(crate) headcounts: watch::Sender<Arc<AllHeadcounts>>,
     pub(crate) counts: Counts,
     pub(crate) strays: Arc<Strays>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) refusals: Mutex<RefusalLog>,
     pub(crate) tasks: TaskTracker,
     /// Where all tasks run, whoever causes them.
@@ -90,8 +93,14 @@ impl Local {
     }
 
     /// Counts a refused dialler, and logs it unless there were many.
-    pub(crate) fn refuse(&self, reason: &'static str, remote: SocketAddr, error: &dyn Display) {
-        self.counts.add(Event::Accept, reason);
+    pub(crate) fn refuse(
+        &self,
+        event: Event,
+        reason: &'static str,
+        remote: SocketAddr,
+        error: &dyn Display,
+    ) {
+        self.counts.add(event, reason);
         if let Some(unlogged) = self.refusals.lock().permit(Instant::now(), reason) {
             tracing::info!(%remote, reason, unlogged, %error, "refused a link");
         }

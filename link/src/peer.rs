@@ -28,6 +28,8 @@ pub(crate) struct Peer {
     pub(crate) removed: CancellationToken,
     /// What it told of its endpoints.
     pub(crate) headcounts: Told,
+    /// How many tunnels the peer has dialled.
+    pub(crate) tunnels: Arc<AtomicUsize>,
     /// Which of equally good connections is next.
     pub(crate) rotation: AtomicUsize,
     // Unbounded, since what sends is bounded: connections and dials.
@@ -65,6 +67,7 @@ impl Peer {
             active,
             removed,
             headcounts: Told::default(),
+            tunnels: Arc::default(),
             rotation: AtomicUsize::new(0),
             commands,
         };
@@ -87,7 +90,7 @@ impl Peer {
     }
 
     /// The usable connection with the fewest streams of which `excluded` is not true; of several,
-    /// one after the other. One that may be dead comes last.
+    /// one after the other. One that may be dead comes last, and one over TCP after those over UDP.
     pub(crate) fn pick(&self, excluded: impl Fn(&Connection) -> bool) -> Option<Arc<Connection>> {
         let active = Arc::clone(&self.active.borrow());
         let turn = self.rotation.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +98,10 @@ impl Peer {
         (0..count)
             .map(|offset| &active[(turn.wrapping_add(offset)) % count])
             .filter(|connection| !excluded(connection))
-            .min_by_key(|connection| (connection.is_suspect(), connection.load()))
+            .min_by_key(|connection| {
+                let suspect = connection.is_suspect();
+                (suspect, connection.carrier(), connection.load())
+            })
             .cloned()
     }
 

@@ -6,8 +6,12 @@
 //!
 //! To each of them it wants several: a connection is one task, one lock and one congestion window.
 //! The further ones are dialled from the port of the first, so they lead to the same replica.
+//!
+//! Where nobody answers over UDP at all, the same search is made over TCP beside it, with one
+//! connection to each replica, until a connection over UDP is there. As soon as one to the same
+//! replica has proven good, the one over TCP is retired.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,11 +19,15 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tombolo_link_wire::CloseCode;
 
-pub(crate) use self::action::{Action, ConnectionId, DialEnd, DialId, Origin};
+pub(crate) use self::action::{Action, Arrival, ConnectionId, DialEnd, DialId, Origin};
 use self::beside::Beside;
+use self::targets::Targets;
+use crate::status::Carrier;
 
 mod action;
 mod beside;
+mod carriers;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +39,7 @@ pub(crate) const MAX_CONNECTIONS_PER_REPLICA: usize = 8;
 /// of a predecessor that was killed.
 const MAX_INBOUND: usize = 2 * MAX_CONNECTIONS_PER_REPLICA;
 /// Connections that the peer may have in all, whatever names its replicas give themselves.
-const MAX_CONNECTIONS: usize = 128;
+pub(crate) const MAX_CONNECTIONS: usize = 128;
 /// Dials in a row that may lead to a replica that is connected already, before it is tried less
 /// often. Of two replicas, one is missed by so many dials once in 65,536 times.
 const FRUITLESS_DIALS: u32 = 16;
@@ -51,34 +59,36 @@ const PARALLEL_DIALS: usize = 4;
 /// The connections to one peer, as a pure state machine.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    targets: Vec<Target>,
+    targets: Targets,
     beside: Beside,
     per_replica: usize,
+    /// Whether TCP may carry connections.
+    fallback: bool,
     connections: BTreeMap<ConnectionId, Member>,
     /// As the peer's gateways told last; 0 if they do not know.
     siblings: usize,
-    fruitless: u32,
-    /// Connections in a row that did not last.
-    unsettled: u32,
+    udp: Luck,
+    tcp: Luck,
     draining: bool,
     next_dial: u64,
     rng: SmallRng,
     actions: VecDeque<Action>,
 }
 
-#[derive(Debug)]
-struct Target {
-    address: String,
-    dialling: Option<DialId>,
-    failures: u32,
-    attempt: u32,
-    next: Instant,
+/// How the search for replicas has gone lately.
+#[derive(Debug, Default)]
+struct Luck {
+    /// Dials in a row that led to a replica that is connected already, or took nobody.
+    fruitless: u32,
+    /// Connections in a row that did not last.
+    unsettled: u32,
 }
 
 #[derive(Debug)]
 struct Member {
     replica: Arc<str>,
     dialled: bool,
+    carrier: Carrier,
     usable: bool,
     since: Instant,
 }
@@ -86,16 +96,18 @@ struct Member {
 // === impl Pool ===
 
 impl Pool {
-    /// An empty pool that wants so many connections to each replica; `seed` decides on the jitter.
-    pub(crate) fn new(per_replica: usize, seed: u64) -> Self {
+    /// An empty pool that wants so many connections to each replica, with TCP as a `fallback` or not;
+    /// `seed` decides on the jitter.
+    pub(crate) fn new(per_replica: usize, fallback: bool, seed: u64) -> Self {
         Self {
-            targets: Vec::new(),
+            targets: Targets::default(),
             beside: Beside::default(),
             per_replica: per_replica.clamp(1, MAX_CONNECTIONS_PER_REPLICA),
+            fallback,
             connections: BTreeMap::new(),
             siblings: 0,
-            fruitless: 0,
-            unsettled: 0,
+            udp: Luck::default(),
+            tcp: Luck::default(),
             draining: false,
             next_dial: 0,
             rng: SmallRng::seed_from_u64(seed),
@@ -105,69 +117,54 @@ impl Pool {
 
     /// The addresses to dial are these now.
     pub(crate) fn handle_addresses(&mut self, now: Instant, addresses: &[String]) {
-        let distinct: BTreeSet<&String> = addresses.iter().collect();
-        let known: BTreeSet<&String> = self.targets.iter().map(|target| &target.address).collect();
-        if distinct == known {
+        if !self.targets.set(now, addresses) {
             return;
         }
-        self.targets
-            .retain(|target| distinct.contains(&target.address));
-        for address in distinct {
-            if !self.targets.iter().any(|target| target.address == *address) {
-                self.targets.push(Target {
-                    address: address.clone(),
-                    dialling: None,
-                    failures: 0,
-                    attempt: 0,
-                    next: now,
-                });
-            }
-        }
-        self.fruitless = 0;
+        self.udp.fruitless = 0;
+        self.tcp.fruitless = 0;
         self.dial_due(now);
     }
 
     /// A connection is up, both sides having said who they are. Its fate follows as an action.
-    pub(crate) fn handle_connected(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        replica: Arc<str>,
-        siblings: u32,
-        origin: Origin,
-    ) {
-        if siblings != 0 {
-            self.siblings = usize::try_from(siblings).unwrap_or(usize::MAX);
+    pub(crate) fn handle_connected(&mut self, now: Instant, id: ConnectionId, arrival: Arrival) {
+        if arrival.siblings != 0 {
+            self.siblings = usize::try_from(arrival.siblings).unwrap_or(usize::MAX);
         }
-        let known = self.is_linked_to(&replica);
-        match origin {
+        let Arrival {
+            replica, carrier, ..
+        } = arrival;
+        match arrival.origin {
             Origin::Dialled(dial) => {
                 if self.beside.is_under_way(dial) {
                     self.handle_connected_beside(now, id, replica, dial);
                     return;
                 }
+                let known = self.is_linked_to(&replica, carrier);
                 let pause = match known {
-                    true => self.fruitless_pause(),
+                    true => self.fruitless_pause(carrier),
                     false => Duration::ZERO,
                 };
-                if let Some(target) = self.end_dial(dial) {
-                    target.failures = 0;
-                    target.next = now + pause;
+                if let Some((carrier, target)) = self.targets.end(dial) {
+                    let schedule = target.schedule(carrier);
+                    schedule.failures = 0;
+                    schedule.next = now + pause;
                 }
-                if known && self.has_dialled(&replica) {
+                if known && self.is_surplus(&replica, carrier) {
                     self.actions
                         .push_back(Action::Close(id, CloseCode::Duplicate));
                     self.dial_due(now);
                     return;
                 }
                 if !known {
-                    self.fruitless = 0;
+                    self.luck(carrier).fruitless = 0;
                 }
+                self.keep(now, id, replica, carrier, true);
             }
-            Origin::Inbound => self.make_room(&replica),
+            Origin::Inbound => {
+                self.make_room(&replica);
+                self.keep(now, id, replica, carrier, false);
+            }
         }
-        let dialled = matches!(origin, Origin::Dialled(_));
-        self.keep(now, id, replica, dialled);
     }
 
     fn handle_connected_beside(
@@ -191,14 +188,25 @@ impl Pool {
                 self.actions.push_back(close);
                 self.dial_due(now);
             }
-            false => self.keep(now, id, replica, true),
+            false => self.keep(now, id, replica, Carrier::Udp, true),
         }
     }
 
-    fn keep(&mut self, now: Instant, id: ConnectionId, replica: Arc<str>, dialled: bool) {
+    fn keep(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        replica: Arc<str>,
+        carrier: Carrier,
+        dialled: bool,
+    ) {
+        if carrier == Carrier::Udp {
+            self.targets.handle_answer();
+        }
         let member = Member {
             replica,
             dialled,
+            carrier,
             usable: true,
             since: now,
         };
@@ -210,16 +218,27 @@ impl Pool {
     /// A dial brought no connection.
     pub(crate) fn handle_dial_ended(&mut self, now: Instant, dial: DialId, end: DialEnd) {
         let jitter = self.jitter();
+        let carrier = self.carrier_of(dial);
+        let is_linked = self.linked(Carrier::Udp) > 0;
         let fruitless = match end {
-            DialEnd::Failed => None,
-            DialEnd::TurnedAway => Some(self.fruitless_pause()),
+            DialEnd::Failed | DialEnd::Unanswered => None,
+            DialEnd::TurnedAway => Some(self.fruitless_pause(carrier)),
         };
-        if let Some(target) = self.end_dial(dial) {
-            let pause = fruitless.unwrap_or_else(|| {
-                target.failures = target.failures.saturating_add(1);
-                backoff(target.failures).mul_f64(jitter)
-            });
-            target.next = now + pause;
+        if let Some((carrier, target)) = self.targets.end(dial) {
+            match (carrier, end) {
+                // Where UDP leads to others, silence is that of one replica.
+                (Carrier::Udp, DialEnd::Unanswered) if is_linked => {}
+                (Carrier::Udp, DialEnd::Unanswered) => {
+                    target.unanswered.get_or_insert(now);
+                }
+                (Carrier::Udp, DialEnd::Failed | DialEnd::TurnedAway) => target.unanswered = None,
+                (Carrier::Tcp, _) => {}
+            }
+            let schedule = target.schedule(carrier);
+            match fruitless {
+                Some(pause) => schedule.next = now + pause,
+                None => schedule.fail(now, |failures| backoff(failures).mul_f64(jitter)),
+            }
         } else if let Some(dialling) = self.beside.end(dial) {
             dialling.failures = dialling.failures.saturating_add(1);
             dialling.next = now + backoff(dialling.failures).mul_f64(jitter);
@@ -233,8 +252,8 @@ impl Pool {
             return;
         };
         if std::mem::replace(&mut member.usable, false) {
-            let since = member.since;
-            self.look_again(now, since);
+            let (since, carrier) = (member.since, member.carrier);
+            self.look_again(now, since, carrier);
         }
     }
 
@@ -244,7 +263,7 @@ impl Pool {
             return;
         };
         if member.usable {
-            self.look_again(now, member.since);
+            self.look_again(now, member.since, member.carrier);
         }
         if self.count(&member.replica) == 0 {
             self.beside.forget(&member.replica);
@@ -258,18 +277,22 @@ impl Pool {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), and for what.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let idle = self
-            .targets
-            .iter()
-            .filter(|target| self.may_dial() && target.dialling.is_none());
-        let first = idle.map(|target| (target.next, "dial")).min();
+        let dial = |carrier: Carrier| {
+            let next = self.targets.next(carrier);
+            next.filter(|_| self.may_dial(carrier))
+        };
+        let first = dial(Carrier::Udp).map(|next| (next, "dial"));
+        let tunnel = dial(Carrier::Tcp).map(|next| (next, "dial a tunnel"));
         let short = self.short();
         let further = short.keys().filter_map(|replica| self.beside.next(replica));
         let further = further.map(|next| (next, "dial beside")).min();
-        first.into_iter().chain(further).min()
+        let retire = self.next_retirement().map(|next| (next, "retire"));
+        let all = [first, tunnel, further, retire];
+        all.into_iter().flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.retire_due(now);
         self.dial_due(now);
     }
 
@@ -285,20 +308,14 @@ impl Pool {
         }
     }
 
-    fn linked(&self) -> usize {
-        let usable = self.connections.values().filter(|member| member.usable);
-        let replicas: BTreeSet<&str> = usable.map(|member| &*member.replica).collect();
-        replicas.len()
-    }
-
-    fn is_linked_to(&self, replica: &str) -> bool {
-        let mut usable = self.connections.values().filter(|member| member.usable);
-        usable.any(|member| &*member.replica == replica)
+    fn usable(&self) -> impl Iterator<Item = &Member> {
+        let members = self.connections.values();
+        members.filter(|member| member.usable)
     }
 
     fn count(&self, replica: &str) -> usize {
-        let usable = self.connections.values().filter(|member| member.usable);
-        usable.filter(|member| &*member.replica == replica).count()
+        let of_replica = |member: &&Member| is_over_udp(member) && &*member.replica == replica;
+        self.usable().filter(of_replica).count()
     }
 
     /// The replicas that were dialled from here and have too few connections, with one of those.
@@ -308,29 +325,12 @@ impl Pool {
             return short;
         }
         for (id, member) in &self.connections {
-            if member.dialled && member.usable && self.count(&member.replica) < self.per_replica {
+            let counts = member.dialled && member.usable && is_over_udp(member);
+            if counts && self.count(&member.replica) < self.per_replica {
                 short.entry(Arc::clone(&member.replica)).or_insert(*id);
             }
         }
         short
-    }
-
-    fn has_dialled(&self, replica: &str) -> bool {
-        let mut usable = self.connections.values().filter(|member| member.usable);
-        usable.any(|member| member.dialled && &*member.replica == replica)
-    }
-
-    fn may_dial(&self) -> bool {
-        let linked = self.linked();
-        let dialling = self
-            .targets
-            .iter()
-            .filter(|target| target.dialling.is_some());
-        let parallel = match linked {
-            0 => PARALLEL_DIALS,
-            _ => 1,
-        };
-        !self.draining && linked < self.wanted() && dialling.count() < parallel
     }
 
     fn dial_due(&mut self, now: Instant) {
@@ -341,62 +341,53 @@ impl Pool {
                 self.actions.push_back(Action::DialBeside { dial, beside });
             }
         }
-        while self.may_dial() {
-            let due = self
-                .targets
-                .iter_mut()
-                .filter(|target| target.dialling.is_none() && target.next <= now)
-                .min_by_key(|target| target.next);
-            let Some(target) = due else {
-                return;
-            };
-            let dial = DialId(self.next_dial);
-            self.next_dial += 1;
-            target.dialling = Some(dial);
-            self.actions.push_back(Action::Dial {
-                dial,
-                address: target.address.clone(),
-                attempt: target.attempt,
-            });
-            target.attempt = target.attempt.wrapping_add(1);
+        for carrier in [Carrier::Udp, Carrier::Tcp] {
+            while self.may_dial(carrier) {
+                let dial = DialId(self.next_dial);
+                let Some((address, attempt)) = self.targets.begin(now, carrier, dial) else {
+                    break;
+                };
+                self.next_dial += 1;
+                self.actions.push_back(Action::Dial {
+                    dial,
+                    address,
+                    attempt,
+                    carrier,
+                });
+            }
         }
-    }
-
-    fn end_dial(&mut self, dial: DialId) -> Option<&mut Target> {
-        let target = self
-            .targets
-            .iter_mut()
-            .find(|target| target.dialling == Some(dial))?;
-        target.dialling = None;
-        Some(target)
     }
 
     /// A connection that was usable since then is not any longer: what was learned by fruitless
     /// dials may not hold any more.
-    fn look_again(&mut self, now: Instant, since: Instant) {
-        self.fruitless = 0;
+    fn look_again(&mut self, now: Instant, since: Instant, carrier: Carrier) {
         let jitter = self.jitter();
+        let luck = self.luck(carrier);
+        luck.fruitless = 0;
         if now.saturating_duration_since(since) < SETTLED {
-            self.unsettled = self.unsettled.saturating_add(1);
-            let pause = now + backoff(self.unsettled).mul_f64(jitter);
-            for target in &mut self.targets {
-                target.next = target.next.max(pause);
+            luck.unsettled = luck.unsettled.saturating_add(1);
+            let pause = now + backoff(luck.unsettled).mul_f64(jitter);
+            for schedule in self.targets.schedules(carrier) {
+                schedule.next = schedule.next.max(pause);
             }
-            self.beside.pause(pause);
+            if carrier == Carrier::Udp {
+                self.beside.pause(pause);
+            }
         } else {
-            self.unsettled = 0;
+            luck.unsettled = 0;
             let soon = now + LOST_PAUSE.mul_f64(jitter);
-            for target in &mut self.targets {
-                target.failures = 0;
-                target.next = target.next.min(soon);
+            for schedule in self.targets.schedules(carrier) {
+                schedule.failures = 0;
+                schedule.next = schedule.next.min(soon);
             }
         }
         self.dial_due(now);
     }
 
-    fn fruitless_pause(&mut self) -> Duration {
-        self.fruitless = self.fruitless.saturating_add(1);
-        let pause = match self.fruitless {
+    fn fruitless_pause(&mut self, carrier: Carrier) -> Duration {
+        let luck = self.luck(carrier);
+        luck.fruitless = luck.fruitless.saturating_add(1);
+        let pause = match luck.fruitless {
             ..FRUITLESS_DIALS => FRUITLESS_PAUSE,
             FRUITLESS_DIALS.. => FRUITLESS_LONG_PAUSE,
         };
@@ -428,6 +419,10 @@ impl Pool {
     fn jitter(&mut self) -> f64 {
         self.rng.random_range(0.5..1.0)
     }
+}
+
+fn is_over_udp(member: &Member) -> bool {
+    member.carrier == Carrier::Udp
 }
 
 /// The pause after so many failures in a row, of which there is at least one.

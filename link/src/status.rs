@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use crate::tunnel::Tunnel;
 
 /// The link to one peer as this replica has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,18 @@ pub struct PeerLink {
     pub incarnation: Option<String>,
     /// Whether there is an address to dial.
     pub dialable: bool,
+    /// Since when nobody has answered over UDP at one of the addresses; `None` if somebody has since,
+    /// or none was dialled.
+    pub unanswered_since: Option<SystemTime>,
+}
+
+/// What carries the packets of a connection. The better one is the lesser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Carrier {
+    /// UDP, as it should be.
+    Udp,
+    /// TLS over TCP: UDP is not answered.
+    Tcp,
 }
 
 /// Usable connections to one replica.
@@ -22,6 +36,8 @@ pub struct PeerLink {
 pub struct ReplicaLink {
     /// How many.
     pub connections: usize,
+    /// What carries the best of them.
+    pub carrier: Carrier,
     /// Version of the messages that the replica speaks.
     pub protocol_version: u32,
     /// Version of the merge rules that its cluster follows.
@@ -46,6 +62,8 @@ pub struct ConnectionStats {
     pub replica: Arc<str>,
     /// Whether this side dialled.
     pub dialled: bool,
+    /// What carries it.
+    pub carrier: Carrier,
     /// Round-trip time by the last answered ping; `None` before the first.
     pub ping: Option<Duration>,
     /// Round-trip time as the transport estimates it.
@@ -70,6 +88,26 @@ pub struct ConnectionStats {
     pub streams: usize,
 }
 
+// === impl Carrier ===
+
+impl Carrier {
+    pub(crate) fn of(tunnel: Option<&Tunnel>) -> Self {
+        match tunnel {
+            Some(_) => Self::Tcp,
+            None => Self::Udp,
+        }
+    }
+
+    /// A stable word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+}
+
 // === impl PeerLink ===
 
 impl PeerLink {
@@ -77,5 +115,12 @@ impl PeerLink {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         !self.replicas.is_empty()
+    }
+
+    /// Whether there is a link, and UDP carries none of it.
+    #[must_use]
+    pub fn is_over_tcp(&self) -> bool {
+        let mut replicas = self.replicas.values();
+        self.is_connected() && replicas.all(|replica| replica.carrier == Carrier::Tcp)
     }
 }

@@ -11,7 +11,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
-use tombolo_link_wire::ALPN;
+use tombolo_link_wire::{ALPN, TUNNEL_ALPN};
 
 use crate::identity::Identity;
 use crate::trust::PeerVerifier;
@@ -33,36 +33,74 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
+/// For QUIC connections that others dial.
 pub(crate) fn listener(
     provider: &Arc<CryptoProvider>,
     identity: &Identity,
     verifier: Arc<PeerVerifier>,
 ) -> Result<QuicServerConfig, TlsError> {
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::clone(provider))
-        .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.key))));
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    config.max_early_data_size = 0;
-    Ok(config.try_into()?)
+    Ok(server(provider, identity, verifier, ALPN)?.try_into()?)
 }
 
+/// For tunnels that others dial.
+pub(crate) fn tunnel_listener(
+    provider: &Arc<CryptoProvider>,
+    identity: &Identity,
+    verifier: Arc<PeerVerifier>,
+) -> Result<rustls::ServerConfig, TlsError> {
+    server(provider, identity, verifier, TUNNEL_ALPN)
+}
+
+/// For QUIC connections that are dialled from here.
 pub(crate) fn dialler(
     provider: &Arc<CryptoProvider>,
     identity: &Identity,
     verifier: Arc<PeerVerifier>,
 ) -> Result<QuicClientConfig, TlsError> {
+    Ok(client(provider, identity, verifier, ALPN)?.try_into()?)
+}
+
+/// For tunnels that are dialled from here.
+pub(crate) fn tunnel_dialler(
+    provider: &Arc<CryptoProvider>,
+    identity: &Identity,
+    verifier: Arc<PeerVerifier>,
+) -> Result<rustls::ClientConfig, TlsError> {
+    client(provider, identity, verifier, TUNNEL_ALPN)
+}
+
+fn server(
+    provider: &Arc<CryptoProvider>,
+    identity: &Identity,
+    verifier: Arc<PeerVerifier>,
+    alpn: &[u8],
+) -> Result<rustls::ServerConfig, TlsError> {
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.key))));
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+fn client(
+    provider: &Arc<CryptoProvider>,
+    identity: &Identity,
+    verifier: Arc<PeerVerifier>,
+    alpn: &[u8],
+) -> Result<rustls::ClientConfig, TlsError> {
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.key))));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
-    Ok(config.try_into()?)
+    Ok(config)
 }
 
 #[cfg(test)]

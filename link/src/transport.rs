@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use quinn::congestion::{BbrConfig, CubicConfig};
 use quinn::{
-    Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, Runtime, ServerConfig, TokioRuntime,
-    TransportConfig, VarInt,
+    AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, Runtime,
+    ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
+use tombolo_link_wire::limits;
 
 use crate::config::{Congestion, LinkConfig};
 use crate::datagrams::{GuardedSocket, Strays};
 use crate::pool::MAX_CONNECTIONS_PER_REPLICA;
+use crate::steady::SteadyConfig;
 
 /// What one stream may hold at the receiver, in bytes: 800 Mbit/s a connection at 40 ms.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
@@ -45,6 +47,9 @@ const MIN_MTU: u16 = 1200;
 /// The UDP payload of a packet of 1,500 bytes over IPv4.
 const ETHERNET: u16 = 1472;
 
+/// A packet in a tunnel.
+const TUNNELLED: u16 = limits::TUNNELLED as u16;
+
 /// The UDP payload of a jumbo frame of 9,000 bytes.
 const MAX_MTU: u16 = 8972;
 
@@ -66,28 +71,25 @@ pub(crate) fn endpoint(
     Endpoint::new_with_abstract_socket(endpoint, server, socket, Arc::new(TokioRuntime))
 }
 
+/// An endpoint on one end of a tunnel.
+pub(crate) fn tunnel_endpoint(
+    server: Option<ServerConfig>,
+    socket: Arc<dyn AsyncUdpSocket>,
+) -> io::Result<Endpoint> {
+    let mut endpoint = EndpointConfig::default();
+    // As in `endpoint`.
+    let _ = endpoint.max_udp_payload_size(TUNNELLED);
+    Endpoint::new_with_abstract_socket(endpoint, server, socket, Arc::new(TokioRuntime))
+}
+
+/// The settings of connections over UDP.
 pub(crate) fn transport(config: &LinkConfig) -> Arc<TransportConfig> {
-    let mut transport = TransportConfig::default();
-    let connections = config
-        .connections_per_replica
-        .clamp(1, MAX_CONNECTIONS_PER_REPLICA);
-    let connections = u32::try_from(connections).unwrap_or(1);
+    let mut transport = common(config);
     let mut mtu_discovery = MtuDiscoveryConfig::default();
     mtu_discovery.upper_bound(mtu(config));
     transport
-        // One more for the control stream, and a few for catalogs.
-        .max_concurrent_bidi_streams(VarInt::from_u32(config.max_streams.saturating_add(8)))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(REPLICA_WINDOW / connections))
-        .send_window((SEND_WINDOW / connections).into())
-        .max_idle_timeout(Some(IdleTimeout::from(IDLE)))
-        .keep_alive_interval(Some(KEEP_ALIVE))
         .initial_mtu(MIN_MTU)
-        .min_mtu(MIN_MTU)
-        .mtu_discovery_config(Some(mtu_discovery))
-        .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER))
-        .datagram_send_buffer_size(DATAGRAM_SEND_BUFFER);
+        .mtu_discovery_config(Some(mtu_discovery));
     match config.congestion {
         Congestion::Cubic => {
             transport.congestion_controller_factory(Arc::new(CubicConfig::default()));
@@ -97,6 +99,38 @@ pub(crate) fn transport(config: &LinkConfig) -> Arc<TransportConfig> {
         }
     }
     Arc::new(transport)
+}
+
+/// The settings of connections through tunnels. A packet is as long as TLS' records are: there is no
+/// path whose MTU could be less. Only TCP says how fast is too fast.
+pub(crate) fn tunnel_transport(config: &LinkConfig) -> Arc<TransportConfig> {
+    let mut transport = common(config);
+    transport
+        .initial_mtu(TUNNELLED)
+        .mtu_discovery_config(None)
+        .congestion_controller_factory(Arc::new(SteadyConfig(SEND_WINDOW.into())));
+    Arc::new(transport)
+}
+
+fn common(config: &LinkConfig) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    let connections = config
+        .connections_per_replica
+        .clamp(1, MAX_CONNECTIONS_PER_REPLICA);
+    let connections = u32::try_from(connections).unwrap_or(1);
+    transport
+        // One more for the control stream, and a few for catalogs.
+        .max_concurrent_bidi_streams(VarInt::from_u32(config.max_streams.saturating_add(8)))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(REPLICA_WINDOW / connections))
+        .send_window((SEND_WINDOW / connections).into())
+        .max_idle_timeout(Some(IdleTimeout::from(IDLE)))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .min_mtu(MIN_MTU)
+        .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER))
+        .datagram_send_buffer_size(DATAGRAM_SEND_BUFFER);
+    transport
 }
 
 fn mtu(config: &LinkConfig) -> u16 {

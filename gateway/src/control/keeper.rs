@@ -2,7 +2,7 @@
 //! status written.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use kube::Resource;
@@ -19,7 +19,7 @@ use super::session::{Refused, Session};
 use super::status::StatusWriter;
 use super::store::Store;
 use crate::absence::{Absence, Freshness};
-use crate::peer_status::{self, LinkView, PeerView};
+use crate::peer_status::{self, LinkView, Linked, PeerView};
 
 /// How often a keeper looks, if it hears of nothing.
 const TICK: Duration = Duration::from_secs(1);
@@ -278,6 +278,16 @@ impl Keeper {
                 .events
                 .forget(&peer.object_ref(&()), "WithdrawalHeld"),
         }
+        match &view.link {
+            LinkView::Linked(linked) if !linked.over_tcp().is_empty() => {
+                // Without the names, which may change often: the status has them.
+                let note = format!("TCP carries the link: {}", linked.why_tcp());
+                self.warn(peer, "OverTCP", "Link", note);
+            }
+            LinkView::Linked(_) => self.control.events.forget(&peer.object_ref(&()), "OverTCP"),
+            // A link that is lost and made again as it was is no news.
+            LinkView::WaitingForDial | LinkView::Unreachable(_) => {}
+        }
         match view.freshness {
             Freshness::Expired { since } => {
                 let note = format!("no link since {since}: its exports are withdrawn");
@@ -318,10 +328,21 @@ async fn told(session: &mut Option<Session>) -> Option<CatalogEvent> {
     }
 }
 
+fn to_the_second(time: SystemTime) -> Option<Timestamp> {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Timestamp::from_second(i64::try_from(since_epoch.as_secs()).ok()?).ok()
+}
+
 fn link_view(peer: &Peer, link: Option<&PeerLink>) -> LinkView {
     match link {
         Some(link) if link.is_connected() => {
-            LinkView::Linked(link.replicas.keys().cloned().collect())
+            let gateways = link.replicas.iter();
+            LinkView::Linked(Linked {
+                gateways: gateways
+                    .map(|(name, replica)| (name.clone(), replica.carrier))
+                    .collect(),
+                unanswered_since: link.unanswered_since.and_then(to_the_second),
+            })
         }
         Some(_) | None if peer.spec.addresses.is_empty() => LinkView::WaitingForDial,
         Some(PeerLink {

@@ -86,7 +86,8 @@ fn same_but_for_messages(before: &PeerStatus, after: &PeerStatus) -> bool {
             .map(|c| (c.type_.clone(), c.reason.clone(), c.observed_generation))
             .collect()
     };
-    before.exports == after.exports
+    before.gateways == after.gateways
+        && before.exports == after.exports
         && before.incarnation == after.incarnation
         && states(before) == states(after)
 }

@@ -93,6 +93,7 @@ impl Store {
         let patch = json!({
             "status": {
                 "conditions": status.conditions,
+                "gateways": status.gateways,
                 "exports": status.exports,
                 "incarnation": status.incarnation,
             },

@@ -125,6 +125,7 @@ impl End {
         let established = Established {
             quic: other,
             endpoint: listener,
+            tunnel: None,
             control: others,
             hello,
             credentials: Credentials {

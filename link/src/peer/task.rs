@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -12,12 +12,12 @@ use tombolo_link_wire::CloseCode;
 use super::{Active, Command, close, refuse_late};
 use crate::connection::{Connection, ConnectionEvent, Established};
 use crate::counts::Event;
-use crate::dial::{DialError, dial, dial_beside};
+use crate::dial::{DialError, dial, dial_beside, dial_tunnel};
 use crate::flows;
 use crate::incoming::accept_streams;
 use crate::local::Local;
-use crate::pool::{Action, ConnectionId, DialEnd, DialId, Origin, Pool};
-use crate::status::{LinkFault, PeerLink, ReplicaLink};
+use crate::pool::{Action, Arrival, ConnectionId, DialEnd, DialId, Origin, Pool};
+use crate::status::{Carrier, LinkFault, PeerLink, ReplicaLink};
 
 /// What a peer's task holds.
 pub(super) struct PeerTask {
@@ -32,6 +32,8 @@ pub(super) struct PeerTask {
     commands: mpsc::UnboundedSender<Command>,
     removed: CancellationToken,
     link: PeerLink,
+    /// Since when nobody has answered over UDP, by both clocks.
+    unanswered: Option<(Instant, SystemTime)>,
 }
 
 // === impl PeerTask ===
@@ -45,10 +47,11 @@ impl PeerTask {
         removed: CancellationToken,
     ) -> Self {
         let per_replica = local.config.connections_per_replica;
+        let fallback = local.config.tcp_fallback;
         Self {
             local,
             cluster,
-            pool: Pool::new(per_replica, rand::random()),
+            pool: Pool::new(per_replica, fallback, rand::random()),
             arrived: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_id: 0,
@@ -56,6 +59,7 @@ impl PeerTask {
             commands,
             removed,
             link: PeerLink::default(),
+            unanswered: None,
         }
     }
 
@@ -111,10 +115,15 @@ impl PeerTask {
             Command::DialEnded(dial, ended) => match *ended {
                 Ok(established) => self.arrive(established, Origin::Dialled(dial)),
                 Err(error) => {
-                    self.local.counts.add(Event::Dial, error.reason());
+                    let event = match self.pool.carrier_of(dial) {
+                        Carrier::Udp => Event::Dial,
+                        Carrier::Tcp => Event::TunnelDial,
+                    };
+                    self.local.counts.add(event, error.reason());
                     tracing::debug!(cluster = %self.cluster, reason = error.reason(), %error, "dial");
                     self.note(error.fault());
                     self.pool.handle_dial_ended(now, dial, error.end());
+                    self.publish();
                 }
             },
             Command::Inbound(established) => self.arrive(*established, Origin::Inbound),
@@ -142,9 +151,11 @@ impl PeerTask {
     }
 
     fn arrive(&mut self, established: Established, origin: Origin) {
-        let event = match origin {
-            Origin::Dialled(_) => Event::Dial,
-            Origin::Inbound => Event::Accept,
+        let carrier = Carrier::of(established.tunnel.as_deref());
+        let event = match (origin, carrier) {
+            (Origin::Dialled(_), Carrier::Udp) => Event::Dial,
+            (Origin::Dialled(_), Carrier::Tcp) => Event::TunnelDial,
+            (Origin::Inbound, _) => Event::Accept,
         };
         // The bundle may have changed since the handshake began.
         if let Err(error) = established
@@ -162,11 +173,14 @@ impl PeerTask {
         self.local.counts.add(event, "Connected");
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
-        let replica = established.hello.replica.as_str().into();
-        let siblings = established.hello.siblings;
+        let arrival = Arrival {
+            replica: established.hello.replica.as_str().into(),
+            siblings: established.hello.siblings,
+            origin,
+            carrier,
+        };
         self.arrived.insert(id, established);
-        self.pool
-            .handle_connected(Instant::now(), id, replica, siblings, origin);
+        self.pool.handle_connected(Instant::now(), id, arrival);
     }
 
     fn perform(&mut self, action: Action) {
@@ -175,11 +189,17 @@ impl PeerTask {
                 dial,
                 address,
                 attempt,
-            } => self.dial(dial, address, attempt),
+                carrier,
+            } => self.dial(dial, address, attempt, carrier),
             Action::DialBeside { dial, beside } => self.dial_beside(dial, beside),
             Action::Keep(id) => {
                 if let Some(established) = self.arrived.remove(&id) {
                     self.keep(id, established);
+                }
+            }
+            Action::Retire(id) => {
+                if let Some(connection) = self.connections.get(&id) {
+                    connection.retire();
                 }
             }
             Action::Close(id, code) => {
@@ -193,11 +213,14 @@ impl PeerTask {
         }
     }
 
-    fn dial(&self, id: DialId, address: String, attempt: u32) {
+    fn dial(&self, id: DialId, address: String, attempt: u32, carrier: Carrier) {
         let local = Arc::clone(&self.local);
         let cluster = Arc::clone(&self.cluster);
         self.spawn_dial(id, async move {
-            dial(&local, &cluster, &address, attempt).await
+            match carrier {
+                Carrier::Udp => dial(&local, &cluster, &address, attempt).await,
+                Carrier::Tcp => dial_tunnel(&local, &cluster, &address, attempt).await,
+            }
         });
     }
 
@@ -240,6 +263,7 @@ impl PeerTask {
             cluster = %self.cluster,
             replica = %connection.replica,
             dialled = connection.credentials.dialled_by_this_side(),
+            carrier = connection.carrier().as_str(),
             remote = %connection.quic.remote_address(),
             "connection"
         );
@@ -291,6 +315,19 @@ impl PeerTask {
         }
     }
 
+    /// By the clock on the wall, which is read once: a change of it is no news.
+    fn unanswered_since(&mut self) -> Option<SystemTime> {
+        let since = self.pool.unanswered_since()?;
+        match self.unanswered {
+            Some((known, at)) if known == since => Some(at),
+            Some(_) | None => {
+                let at = SystemTime::now() - since.elapsed();
+                self.unanswered = Some((since, at));
+                Some(at)
+            }
+        }
+    }
+
     /// Tells everyone what is usable now.
     fn publish(&mut self) {
         let usable = self
@@ -304,17 +341,31 @@ impl PeerTask {
                 .entry(connection.replica.to_string())
                 .or_insert(ReplicaLink {
                     connections: 0,
+                    carrier: Carrier::Tcp,
                     protocol_version: connection.hello.protocol_version,
                     merge_version: connection.hello.merge_version,
                 });
             link.connections += 1;
+            link.carrier = link.carrier.min(connection.carrier());
         }
+        let was_over_tcp = self.link.is_over_tcp();
+        self.link.unanswered_since = self.unanswered_since();
         match (self.link.replicas.is_empty(), replicas.is_empty()) {
             (true, false) => tracing::info!(cluster = %self.cluster, "linked"),
             (false, true) => tracing::info!(cluster = %self.cluster, "not linked any longer"),
             (true, true) | (false, false) => {}
         }
         self.link.replicas = replicas;
+        match (was_over_tcp, self.link.is_over_tcp()) {
+            (false, true) => tracing::warn!(
+                cluster = %self.cluster,
+                "over TCP: nobody answers over UDP, which is tried again and again"
+            ),
+            (true, false) if self.link.is_connected() => {
+                tracing::info!(cluster = %self.cluster, "over UDP again");
+            }
+            (true | false, _) => {}
+        }
         if self.link.is_connected() {
             self.link.last_error = None;
         }

@@ -1,6 +1,10 @@
 //! What a pool is told, and what it wants done.
 
+use std::sync::Arc;
+
 use tombolo_link_wire::CloseCode;
+
+use crate::status::Carrier;
 
 /// A connection, within one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,11 +23,14 @@ pub(crate) enum Action {
         dial: DialId,
         address: String,
         attempt: u32,
+        carrier: Carrier,
     },
     /// Dial the replica of this connection once more, from the same port.
     DialBeside { dial: DialId, beside: ConnectionId },
     /// Use this connection.
     Keep(ConnectionId),
+    /// Open nothing new through this connection, and close it after its last stream.
+    Retire(ConnectionId),
     /// Close this connection.
     Close(ConnectionId, CloseCode),
 }
@@ -31,10 +38,22 @@ pub(crate) enum Action {
 /// How a dial ended that brought no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DialEnd {
-    /// Nobody answered, or not the right one.
+    /// It was not the right one, or there was nobody to dial.
     Failed,
+    /// Nobody answered.
+    Unanswered,
     /// A replica answered that takes no connections now: another port may lead to another one.
     TurnedAway,
+}
+
+/// A connection on which both sides have said who they are.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) replica: Arc<str>,
+    /// How many replicas the peer has, by its own word; 0 if it does not know.
+    pub(crate) siblings: u32,
+    pub(crate) origin: Origin,
+    pub(crate) carrier: Carrier,
 }
 
 /// How a connection came about.

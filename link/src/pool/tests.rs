@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod carriers;
 mod several;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -86,7 +87,7 @@ fn a_path_that_leads_to_one_replica_only_is_tried_less_and_less() {
 
     // 16 at once, then one in 15 to 30 seconds.
     assert!((16 + 120..=16 + 242).contains(&dials), "{dials}");
-    assert_eq!(world.pool.linked(), 1);
+    assert_eq!(world.pool.linked(Carrier::Tcp), 1);
 }
 
 #[test]
@@ -296,6 +297,7 @@ enum Op {
     Advance(u16),
     Connect(u8),
     Inbound(u8),
+    ConnectTunnel(u8),
     EndDial(DialEnd),
     Lose(usize),
     GoAway(usize),
@@ -313,7 +315,8 @@ proptest! {
             world.advance(SECOND);
             world.try_connect(["a", "b", "c"][round as usize % 3], 3);
         }
-        prop_assert_eq!(world.pool.linked(), 3);
+        prop_assert_eq!(world.pool.linked(Carrier::Udp), 3);
+        prop_assert_eq!(world.pool.next_retirement(), None);
         world.actions();
         world.advance(60 * SECOND);
         prop_assert_eq!(world.dials(), Vec::<String>::new());
@@ -327,6 +330,8 @@ fn op() -> impl Strategy<Value = Op> {
         (0..3_u8).prop_map(Op::Inbound),
         Just(Op::EndDial(DialEnd::Failed)),
         Just(Op::EndDial(DialEnd::TurnedAway)),
+        Just(Op::EndDial(DialEnd::Unanswered)),
+        (0..3_u8).prop_map(Op::ConnectTunnel),
         any::<usize>().prop_map(Op::Lose),
         any::<usize>().prop_map(Op::GoAway),
     ]
@@ -340,7 +345,7 @@ impl World {
     /// With a pool that wants so many connections to each replica.
     fn wanting(per_replica: usize, addresses: &[&str]) -> Self {
         let now = Instant::now();
-        let mut pool = Pool::new(per_replica, 7);
+        let mut pool = Pool::new(per_replica, true, 7);
         let addresses: Vec<String> = addresses.iter().map(|&a| a.to_owned()).collect();
         pool.handle_addresses(now, &addresses);
         Self {
@@ -362,8 +367,15 @@ impl World {
     fn dials(&mut self) -> Vec<String> {
         let actions = self.actions().into_iter();
         let address = |action| match action {
-            Action::Dial { address, .. } => Some(address),
-            Action::DialBeside { .. } | Action::Keep(_) | Action::Close(..) => None,
+            Action::Dial {
+                address,
+                carrier: Carrier::Udp,
+                ..
+            } => Some(address),
+            Action::Dial { .. } => None,
+            Action::DialBeside { .. } | Action::Keep(_) | Action::Retire(_) | Action::Close(..) => {
+                None
+            }
         };
         actions.filter_map(address).collect()
     }
@@ -372,13 +384,16 @@ impl World {
         let actions = self.actions().into_iter();
         let closed = |action| match action {
             Action::Close(id, code) => Some((id, code)),
-            Action::Keep(_) | Action::Dial { .. } | Action::DialBeside { .. } => None,
+            Action::Keep(_)
+            | Action::Retire(_)
+            | Action::Dial { .. }
+            | Action::DialBeside { .. } => None,
         };
         actions.filter_map(closed).collect()
     }
 
     fn dial_under_way(&mut self) -> DialId {
-        let dialling = self.pool.targets.iter().find_map(|target| target.dialling);
+        let dialling = self.pool.targets.under_way(Carrier::Udp);
         dialling.expect("a dial is under way")
     }
 
@@ -389,7 +404,7 @@ impl World {
     }
 
     fn try_connect(&mut self, replica: &str, siblings: u32) -> bool {
-        let dialling = self.pool.targets.iter().find_map(|target| target.dialling);
+        let dialling = self.pool.targets.under_way(Carrier::Udp);
         dialling.is_some_and(|dial| {
             self.finish_dial(dial, replica, siblings);
             true
@@ -405,10 +420,29 @@ impl World {
     }
 
     fn arrive(&mut self, replica: &str, siblings: u32, origin: Origin) -> ConnectionId {
+        let carrier = match origin {
+            Origin::Dialled(dial) => self.pool.carrier_of(dial),
+            Origin::Inbound => Carrier::Udp,
+        };
+        self.arrive_over(carrier, replica, siblings, origin)
+    }
+
+    fn arrive_over(
+        &mut self,
+        carrier: Carrier,
+        replica: &str,
+        siblings: u32,
+        origin: Origin,
+    ) -> ConnectionId {
         let id = ConnectionId(self.next_connection);
         self.next_connection += 1;
-        self.pool
-            .handle_connected(self.now, id, replica.into(), siblings, origin);
+        let arrival = Arrival {
+            replica: replica.into(),
+            siblings,
+            origin,
+            carrier,
+        };
+        self.pool.handle_connected(self.now, id, arrival);
         id
     }
 
@@ -419,7 +453,7 @@ impl World {
 
     fn apply(&mut self, op: Op) {
         let replica = |n: u8| ["a", "b", "c"][usize::from(n)];
-        let dialling = self.pool.targets.iter().find_map(|target| target.dialling);
+        let dialling = self.pool.targets.under_way(Carrier::Udp);
         match op {
             Op::Advance(millis) => self.advance(Duration::from_millis(millis.into())),
             Op::Connect(n) => {
@@ -427,6 +461,11 @@ impl World {
             }
             Op::Inbound(n) => {
                 self.inbound(replica(n), 3);
+            }
+            Op::ConnectTunnel(n) => {
+                if let Some(dial) = self.pool.targets.under_way(Carrier::Tcp) {
+                    self.finish_dial(dial, replica(n), 3);
+                }
             }
             Op::EndDial(end) => {
                 if let Some(dial) = dialling {

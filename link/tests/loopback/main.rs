@@ -8,7 +8,9 @@
 
 mod catalog;
 mod cluster;
+mod fallback;
 mod flows;
+mod front;
 mod hostile;
 mod pool;
 mod relay;

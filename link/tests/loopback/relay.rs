@@ -55,6 +55,11 @@ impl Relay {
         self.state.lock().silent.insert(backend);
     }
 
+    /// From now on it does again.
+    pub(crate) fn hear(&self, backend: SocketAddr) {
+        self.state.lock().silent.remove(&backend);
+    }
+
     /// Sends everything that diallers have sent so far once more, from other ports. Returns how
     /// many datagrams that were.
     pub(crate) async fn replay(&self) -> usize {

@@ -41,3 +41,7 @@ pub use preface::{Connect, Preface, Protocol, Source};
 
 /// The application protocol of a link's connections (RFC 7301).
 pub const ALPN: &[u8] = b"tombolo/1";
+
+/// The application protocol of a TCP connection that carries a link's QUIC packets: each in a frame,
+/// of at most [`limits::TUNNELLED`] bytes.
+pub const TUNNEL_ALPN: &[u8] = b"tombolo-tunnel/1";

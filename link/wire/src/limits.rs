@@ -12,6 +12,9 @@ pub const ANSWER: usize = 4 * 1024;
 /// ([`tombolo_catalog::MAX_PORTS`], [`tombolo_catalog::MAX_METADATA_BYTES`],
 /// [`tombolo_catalog::MAX_ENDPOINTS`]).
 pub const CATALOG: usize = 384 * 1024;
+/// A QUIC packet in a frame, where TCP carries the link: with the frame's header as much as a TLS
+/// record holds (RFC 8446, 5.1).
+pub const TUNNELLED: usize = 16_380;
 /// A payload of a UDP flow in a frame: what UDP over IPv6 can carry at most (RFC 768, RFC 8200).
 pub const PAYLOAD: usize = 65_527;
 

@@ -116,7 +116,7 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(world.pool.linked(), 3);
+        prop_assert_eq!(world.pool.linked(Carrier::Udp), 3);
         prop_assert_eq!(world.pool.short(), BTreeMap::new());
         prop_assert!(world.pool.connections.len() <= MAX_CONNECTIONS);
     }
@@ -127,7 +127,7 @@ impl World {
         let actions = self.actions().into_iter();
         let beside = |action| match action {
             Action::DialBeside { dial, beside } => Some((dial, beside)),
-            Action::Dial { .. } | Action::Keep(_) | Action::Close(..) => None,
+            Action::Dial { .. } | Action::Keep(_) | Action::Retire(_) | Action::Close(..) => None,
         };
         actions.filter_map(beside).collect()
     }
