@@ -32,6 +32,9 @@ pub(super) struct PeerTask {
     commands: mpsc::UnboundedSender<Command>,
     removed: CancellationToken,
     link: PeerLink,
+    /// What went wrong last, over TCP apart.
+    fault: Option<LinkFault>,
+    tcp_fault: Option<String>,
     /// Since when nobody has answered over UDP, by both clocks.
     unanswered: Option<(Instant, SystemTime)>,
 }
@@ -59,6 +62,8 @@ impl PeerTask {
             commands,
             removed,
             link: PeerLink::default(),
+            fault: None,
+            tcp_fault: None,
             unanswered: None,
         }
     }
@@ -115,13 +120,17 @@ impl PeerTask {
             Command::DialEnded(dial, ended) => match *ended {
                 Ok(established) => self.arrive(established, Origin::Dialled(dial)),
                 Err(error) => {
-                    let event = match self.pool.carrier_of(dial) {
+                    let carrier = self.pool.carrier_of(dial);
+                    let event = match carrier {
                         Carrier::Udp => Event::Dial,
                         Carrier::Tcp => Event::TunnelDial,
                     };
                     self.local.counts.add(event, error.reason());
                     tracing::debug!(cluster = %self.cluster, reason = error.reason(), %error, "dial");
-                    self.note(error.fault());
+                    match carrier {
+                        Carrier::Udp => self.note(error.fault()),
+                        Carrier::Tcp => self.note_of_tcp(error.to_string()),
+                    }
                     self.pool.handle_dial_ended(now, dial, error.end());
                     self.publish();
                 }
@@ -309,6 +318,26 @@ impl PeerTask {
 
     /// Remembers why there is no connection.
     fn note(&mut self, fault: LinkFault) {
+        self.fault = Some(fault);
+        self.tell_fault();
+    }
+
+    /// Remembers why there is none over TCP either.
+    fn note_of_tcp(&mut self, message: String) {
+        self.tcp_fault = Some(message);
+        self.tell_fault();
+    }
+
+    /// Both together: told in turn, each would be news again and again.
+    fn tell_fault(&mut self) {
+        let Some(LinkFault { reason, message }) = self.fault.clone() else {
+            return;
+        };
+        let message = match &self.tcp_fault {
+            Some(over_tcp) => format!("{message}; over TCP: {over_tcp}"),
+            None => message,
+        };
+        let fault = LinkFault { reason, message };
         if self.link.replicas.is_empty() && self.link.last_error.as_ref() != Some(&fault) {
             self.link.last_error = Some(fault);
             self.publish();
@@ -368,6 +397,8 @@ impl PeerTask {
         }
         if self.link.is_connected() {
             self.link.last_error = None;
+            self.fault = None;
+            self.tcp_fault = None;
         }
         self.active.send_replace(active);
         self.local.status.send_if_modified(|status| {

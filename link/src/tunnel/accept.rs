@@ -22,6 +22,8 @@ use crate::trust::{PeerVerifier, TrustError};
 
 /// How long somebody may take to say what he wants, and then to show a certificate.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// What may come through a tunnel before the connection in it is taken, in bytes.
+const UNACCEPTED: u64 = 64 * 1024;
 /// The first byte of TLS: of a record with a handshake message (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
@@ -48,6 +50,8 @@ enum TakeError {
     NotATunnel,
     #[error("the cluster has {MAX_CONNECTIONS} tunnels already")]
     TooMany,
+    #[error("this replica is about to stop")]
+    Draining,
     #[error("no QUIC connection came through it")]
     Unused,
 }
@@ -126,8 +130,14 @@ async fn serve(
         .peer(&cluster)
         .ok_or_else(|| TrustError::UnknownCluster(cluster.clone()))?;
     let share = Share::of(&peer.tunnels).ok_or(TakeError::TooMany)?;
+    if local.draining.is_cancelled() {
+        return Err(TakeError::Draining);
+    }
     let mut server = local.server_config.clone();
-    server.transport_config(Arc::clone(&local.tunnel_transport));
+    server
+        .transport_config(Arc::clone(&local.tunnel_transport))
+        .max_incoming(1)
+        .incoming_buffer_size_total(UNACCEPTED);
     let (tunnel, endpoint) = super::open(local, stream.into(), remote, Some(server), share)?;
     let incoming = tokio::select! {
         biased;
@@ -184,6 +194,7 @@ impl TakeError {
             Self::Untrusted(error) => error.reason(),
             Self::NotATunnel => "NotATunnel",
             Self::TooMany => "TooMany",
+            Self::Draining => "Draining",
             Self::Unused => "Unused",
         }
     }

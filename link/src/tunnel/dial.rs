@@ -30,7 +30,7 @@ pub(crate) enum TunnelError {
     Config(#[from] TlsError),
     #[error(transparent)]
     Untrusted(#[from] TrustError),
-    #[error("what answers over TCP is no gateway that takes links so")]
+    #[error("what is there over TCP takes no links so")]
     NotATunnel,
     #[error("{0}")]
     Lost(String),
@@ -55,6 +55,10 @@ pub(crate) async fn dial(
         let connecting = TlsConnector::from(Arc::new(tls)).connect(name, tcp);
         connecting.await.map_err(|error| match outcome.get() {
             Some(Err(error)) => error.clone().into(),
+            // A health port, or a gateway that takes no links so.
+            Some(Ok(_)) | None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                TunnelError::NotATunnel
+            }
             Some(Ok(_)) | None => TunnelError::Tls(error),
         })
     };

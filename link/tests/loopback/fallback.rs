@@ -244,6 +244,23 @@ async fn strangers_at_the_tcp_port_hold_no_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_answers_both_reasons_are_told() {
+    let (east, west) = (Cluster::new("east"), Cluster::new("west"));
+    let at_west = west.gateway("west-1");
+    let (listener, address) = listener().await;
+    drop(listener);
+
+    at_west.links.set_peers(vec![east.peer(&[address])]);
+
+    let both = |link: &PeerLink| {
+        let told = link.last_error.as_ref();
+        told.is_some_and(|fault| fault.reason == "TimedOut" && fault.message.contains("over TCP: "))
+    };
+    at_west.until("east", both).await;
+    at_west.counted(Event::TunnelDial, "TcpRefused").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_fallback_the_port_takes_a_connection_and_closes_it() {
     let (east, west, _front) = linked(|config| config.tcp_fallback = false).await;
     west.connected("east").await;

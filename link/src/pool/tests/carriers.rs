@@ -238,22 +238,27 @@ impl World {
 
     fn tunnels(&mut self) -> Vec<String> {
         let actions = self.actions().into_iter();
-        let address = |action| match action {
-            Action::Dial {
+        let address = |action| {
+            let Action::Dial {
                 address,
                 carrier: Carrier::Tcp,
                 ..
-            } => Some(address),
-            _ => None,
+            } = action
+            else {
+                return None;
+            };
+            Some(address)
         };
         actions.filter_map(address).collect()
     }
 
     fn retired(&mut self) -> Vec<ConnectionId> {
         let actions = self.actions().into_iter();
-        let retired = |action| match action {
-            Action::Retire(id) => Some(id),
-            _ => None,
+        let retired = |action| {
+            let Action::Retire(id) = action else {
+                return None;
+            };
+            Some(id)
         };
         actions.filter_map(retired).collect()
     }
