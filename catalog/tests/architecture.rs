@@ -87,9 +87,10 @@ const IMPURE: [&str; 10] = [
 ];
 
 /// A dependency and the only crates of the workspace that may name it.
-const NAMED_BY: [(&str, &[&str]); 5] = [
+const NAMED_BY: [(&str, &[&str]); 6] = [
     ("quinn", &["tombolo-link"]),
     ("quinn-proto", &["tombolo-link"]),
+    ("tokio-rustls", &["tombolo-link"]),
     // Of QUIC it has nothing: it sends and receives datagrams by the batch.
     ("quinn-udp", &["tombolo-dns"]),
     ("hickory-server", &["tombolo-dns"]),

@@ -149,7 +149,7 @@ impl Pool {
                     schedule.failures = 0;
                     schedule.next = now + pause;
                 }
-                if known && self.is_surplus(&replica, carrier) {
+                if self.is_surplus(&replica, carrier) {
                     self.actions
                         .push_back(Action::Close(id, CloseCode::Duplicate));
                     self.dial_due(now);

@@ -11,7 +11,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
-use tombolo_link_wire::{ALPN, TUNNEL_ALPN};
+use tombolo_link_wire::ALPN;
 
 use crate::identity::Identity;
 use crate::trust::PeerVerifier;
@@ -42,15 +42,6 @@ pub(crate) fn listener(
     Ok(server(provider, identity, verifier, ALPN)?.try_into()?)
 }
 
-/// For tunnels that others dial.
-pub(crate) fn tunnel_listener(
-    provider: &Arc<CryptoProvider>,
-    identity: &Identity,
-    verifier: Arc<PeerVerifier>,
-) -> Result<rustls::ServerConfig, TlsError> {
-    server(provider, identity, verifier, TUNNEL_ALPN)
-}
-
 /// For QUIC connections that are dialled from here.
 pub(crate) fn dialler(
     provider: &Arc<CryptoProvider>,
@@ -60,16 +51,8 @@ pub(crate) fn dialler(
     Ok(client(provider, identity, verifier, ALPN)?.try_into()?)
 }
 
-/// For tunnels that are dialled from here.
-pub(crate) fn tunnel_dialler(
-    provider: &Arc<CryptoProvider>,
-    identity: &Identity,
-    verifier: Arc<PeerVerifier>,
-) -> Result<rustls::ClientConfig, TlsError> {
-    client(provider, identity, verifier, TUNNEL_ALPN)
-}
-
-fn server(
+/// For whatever others dial, by its name of the protocol (RFC 7301).
+pub(crate) fn server(
     provider: &Arc<CryptoProvider>,
     identity: &Identity,
     verifier: Arc<PeerVerifier>,
@@ -86,7 +69,8 @@ fn server(
     Ok(config)
 }
 
-fn client(
+/// For whatever is dialled from here.
+pub(crate) fn client(
     provider: &Arc<CryptoProvider>,
     identity: &Identity,
     verifier: Arc<PeerVerifier>,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tombolo_link_wire::TUNNEL_ALPN;
 
 use super::admission::Place;
 use super::is_tunnel;
@@ -96,7 +97,12 @@ async fn authenticate(
     }
     let (verifier, outcome) =
         PeerVerifier::new(Arc::clone(&local.trust), None, Arc::clone(&local.provider));
-    let tls = tls::tunnel_listener(&local.provider, &local.identity.load(), verifier)?;
+    let tls = tls::server(
+        &local.provider,
+        &local.identity.load(),
+        verifier,
+        TUNNEL_ALPN,
+    )?;
     let accepting = TlsAcceptor::from(Arc::new(tls)).accept(stream);
     let handshake = tokio::time::timeout(HANDSHAKE, accepting)
         .await

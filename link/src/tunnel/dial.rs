@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tombolo_link_wire::TUNNEL_ALPN;
 
 use super::{Tunnel, is_tunnel};
 use crate::local::Local;
@@ -47,7 +48,12 @@ pub(crate) async fn dial(
         Some(cluster.to_owned()),
         Arc::clone(&local.provider),
     );
-    let tls = tls::tunnel_dialler(&local.provider, &local.identity.load(), verifier)?;
+    let tls = tls::client(
+        &local.provider,
+        &local.identity.load(),
+        verifier,
+        TUNNEL_ALPN,
+    )?;
     let name = ServerName::try_from(tls::SERVER_NAME)
         .map_err(|error| TunnelError::Tls(io::Error::other(error)))?;
     let handshake = async {
