@@ -92,9 +92,11 @@ pub(crate) async fn dial_tunnel(
     attempt: u32,
 ) -> Result<Established, DialError> {
     let remote = resolve(address, attempt).await?;
-    let failed = |error| match error {
-        TunnelError::Untrusted(error) => DialError::Untrusted { remote, error },
-        error => DialError::Tunnel { remote, error },
+    let failed = |error| {
+        if let TunnelError::Untrusted(error) = error {
+            return DialError::Untrusted { remote, error };
+        }
+        DialError::Tunnel { remote, error }
     };
     let (tunnel, endpoint) = tunnel::dial(local, cluster, remote).await.map_err(failed)?;
     let carried = Arc::clone(&tunnel);
