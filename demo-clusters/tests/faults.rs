@@ -522,8 +522,8 @@ async fn where_udp_is_blocked_tcp_carries_the_link_until_udp_is_back() -> Result
     scene.answers(&client, "coming").await?;
 
     let probe = Probe::http(&client, "back", &scene.url("hello")).await?;
-    blocks.0.repair().await?;
-    blocks.1.repair().await?;
+    blocks.0.now().await?;
+    blocks.1.now().await?;
     for (cluster, peer) in [(west, "east"), (east, "west")] {
         cluster
             .peer_condition(peer, ("OverTCP", "False", "OverUDP"))
