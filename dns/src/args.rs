@@ -134,6 +134,7 @@ impl ServeArgs {
                 },
             ),
         };
+        let patience = told.and_then(|told| told.startup_timeout);
         let zone = zone.with_nameserver_addresses(nameservers);
         if let Some(loaded) = &loaded {
             loaded.adjust(&mut runtime);
@@ -159,15 +160,27 @@ impl ServeArgs {
         }
         // Work that never ends: a drain lets it answer until the grace period is over.
         if let (Some(path), Some(loaded)) = (corefile, loaded) {
-            // On a node it listens beside the one that it replaces, and takes half of the questions.
-            let known = timeout(STARTUP_PATIENCE, until_open(&gate)).await;
-            if known.is_err() {
-                tracing::warn!("the clusterset's names are not known yet, all others are answered");
-            }
             let readiness = runtime.readiness.clone();
-            let servers = Servers::start(path, loaded, published, readiness, metrics)?;
-            tracing::info!(addresses = ?servers.addresses(), zone = %origin, "listening");
-            runtime.tasks.spawn_critical("server", servers.run());
+            let drain = runtime.tasks.drain().clone();
+            let patience = patience.unwrap_or(STARTUP_PATIENCE);
+            let server = async move {
+                // On a node it listens beside the one that it replaces, and takes half of the questions.
+                let Some(known) = drain
+                    .run_until_cancelled(timeout(patience, until_open(&gate)))
+                    .await
+                else {
+                    return anyhow::Ok(());
+                };
+                if known.is_err() {
+                    tracing::warn!(
+                        "the clusterset's names are not known yet, all others are answered"
+                    );
+                }
+                let servers = Servers::start(path, loaded, published, readiness, metrics)?;
+                tracing::info!(addresses = ?servers.addresses(), zone = %origin, "listening");
+                servers.run().await
+            };
+            runtime.tasks.spawn_critical("server", server);
         } else {
             let listeners = Listeners::bind(listen)?;
             tracing::info!(address = %listeners.address(), zone = %origin, "listening");

@@ -95,6 +95,11 @@ fn ask(server: SocketAddr, name: &str) -> Message {
     ask_udp(server, &query(name, RecordType::A)).0
 }
 
+fn terminate(process: &Child) {
+    let id = process.id().to_string();
+    assert!(Command::new("kill").arg(id).status().unwrap().success());
+}
+
 /// None if there is no answer in time.
 fn ask_within(time: Duration, server: SocketAddr, name: &str) -> Option<Message> {
     let socket = udp(server);
@@ -378,11 +383,7 @@ fn the_next_version_takes_over_while_questions_come() {
     assert_eq!(data(&ask(server, name)), ["10.96.0.1"]);
 
     let _second = Program::start(next_dir.path(), &corefile);
-    let terminated = Command::new("kill")
-        .arg(first.0.id().to_string())
-        .status()
-        .unwrap();
-    assert!(terminated.success());
+    terminate(&first.0);
     // Each question comes from another port, so both programs are asked. One that is in the first
     // one's socket when that ends is lost, as any datagram may be: clients ask again.
     let mut lost = 0;
@@ -404,6 +405,25 @@ fn the_next_version_takes_over_while_questions_come() {
     assert!(lost <= 1, "{lost} of {answered} lost");
     let by_tcp = ask_tcp(server, &[query(name, RecordType::A)]);
     assert_eq!(data(&by_tcp[0]), ["10.96.0.1"]);
+}
+
+#[test]
+fn a_program_that_is_told_to_go_before_it_knows_the_names_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let corefile = format!(
+        "clusterset.local:{} {{\n bind 127.0.0.1\n multicluster {{\n  startup_timeout 1h\n }}\n}}\n",
+        free().port(),
+    );
+    let (mut process, mut log) = spawn(dir.path(), &corefile);
+    let is_starting = |line: std::io::Result<String>| line.unwrap().contains("starting");
+    assert!(log.any(is_starting), "it ended: {:?}", process.wait());
+
+    terminate(&process);
+
+    let rest: Vec<String> = log.map(Result::unwrap).collect();
+    assert!(process.wait().unwrap().success(), "{rest:#?}");
+    let has = |word| rest.iter().any(|line| line.contains(word));
+    assert!(has("draining") && !has("listening"), "{rest:#?}");
 }
 
 #[test]

@@ -1,25 +1,28 @@
 //! `multicluster [ZONES...] { … }`, and `kubernetes ZONES... { multicluster ZONES... }`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use hickory_proto::rr::Name;
 
 use crate::arguments::{Directive, Line};
 use crate::error::{Error, Problem};
-use crate::values::{self, SECONDS};
+use crate::values::{self, DURATION, SECONDS};
 
-const OPTIONS: [&str; 5] = [
+const OPTIONS: [&str; 6] = [
     "fallthrough",
     "nameservers",
     "negative_ttl",
     "noendpoints",
+    "startup_timeout",
     "ttl",
 ];
-const KUBERNETES_OPTIONS: [&str; 5] = [
+const KUBERNETES_OPTIONS: [&str; 6] = [
     "fallthrough",
     "multicluster",
     "nameservers",
     "negative_ttl",
+    "startup_timeout",
     "ttl",
 ];
 
@@ -34,6 +37,8 @@ pub struct Multicluster {
     pub negative_ttl: Option<u32>,
     /// Addresses of the zone's server; none: what the program was told.
     pub nameservers: Vec<IpAddr>,
+    /// How long to wait for the names before listening; by default as CoreDNS does.
+    pub startup_timeout: Option<Duration>,
     /// Names of these zones that do not exist are passed on.
     pub fallthrough: Vec<Name>,
 }
@@ -58,6 +63,7 @@ impl Multicluster {
         let mut ttl = None;
         let mut negative_ttl = None;
         let mut nameservers = Vec::new();
+        let mut startup_timeout = None;
         let mut fallthrough = Vec::new();
         let mut multicluster: Option<&Line> = None;
         for line in &directive.options {
@@ -69,6 +75,9 @@ impl Multicluster {
                     for word in &line.arguments {
                         nameservers.push(word.value(values::IP, values::ip)?);
                     }
+                }
+                "startup_timeout" => {
+                    startup_timeout = Some(line.one(DURATION, values::duration)?);
                 }
                 "fallthrough" => fallthrough = values::zones_or_all(&line.arguments)?,
                 "multicluster" if is_kubernetes => multicluster = Some(line),
@@ -95,6 +104,7 @@ impl Multicluster {
                 ttl,
                 negative_ttl,
                 nameservers,
+                startup_timeout,
                 fallthrough,
             }),
             Ok(_) | Err(_) => Err(name.error(Problem::Unsupported(format!(

@@ -128,8 +128,23 @@ fn the_zone_of_the_clusterset_is_named_in_two_ways() {
     for text in texts {
         let zone = servers(text).remove(0).plugins.multicluster.unwrap();
         assert_eq!(
-            (zone.zone, zone.ttl),
-            (name("clusterset.local."), Some(7)),
+            (zone.zone, zone.ttl, zone.startup_timeout),
+            (name("clusterset.local."), Some(7), None),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_names_of_the_clusterset_are_waited_for_as_long_as_one_says() {
+    for text in [
+        "clusterset.local {\n multicluster {\n  startup_timeout 1m30s\n }\n}",
+        "clusterset.local {\n kubernetes {\n  multicluster\n  startup_timeout 90s\n }\n}",
+    ] {
+        let zone = servers(text).remove(0).plugins.multicluster.unwrap();
+        assert_eq!(
+            zone.startup_timeout,
+            Some(Duration::from_secs(90)),
             "{text}"
         );
     }
