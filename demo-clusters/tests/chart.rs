@@ -286,6 +286,13 @@ async fn the_resolver_of_a_node_is_off_until_it_is_asked_for() -> Result<()> {
     let pod = &daemon["spec"]["template"]["spec"];
     assert_eq!(pod["hostNetwork"], true);
     let container = &pod["containers"][0];
+    let address = &pod["initContainers"][0];
+    assert_eq!(
+        address["args"],
+        serde_json::json!(["address", "169.254.25.10"])
+    );
+    // Nothing but the resolver's own image is pulled.
+    assert_eq!(address["image"], container["image"]);
     // A port that is declared is taken while the old pod has it.
     assert!(container["ports"].is_null());
     assert_eq!(

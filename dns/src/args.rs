@@ -19,7 +19,7 @@ use crate::listeners::Listeners;
 use crate::metrics::DnsMetrics;
 use crate::publisher::Publisher;
 use crate::servers::{Loaded, Servers, multicluster};
-use crate::{follow, forward};
+use crate::{address, follow, forward};
 
 /// hickory logs each question at info, and at warn each that comes from an impossible address.
 const QUIET: &str = "hickory_server=error,hickory_net=error,hickory_proto=error";
@@ -42,6 +42,8 @@ pub struct Args {
 enum Command {
     /// Edits the Corefile of the cluster's CoreDNS, so that it forwards the zone
     Corefile(forward::Args),
+    /// Puts the address of a node's resolver on the node
+    Address(address::Args),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -96,6 +98,7 @@ impl Args {
         let Self { command, serve } = self;
         match command {
             Some(Command::Corefile(args)) => args.run().await,
+            Some(Command::Address(args)) => args.run(),
             None => serve.run().await,
         }
     }

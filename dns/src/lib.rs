@@ -26,8 +26,10 @@
 //! - While it drains it is not ready, but it answers until the grace period is over: clients and
 //!   CoreDNS learn only after a while that it goes.
 //!
-//! `tombolo-dns corefile` edits the Corefile of the cluster's CoreDNS, which forwards the zone here.
+//! `tombolo-dns corefile` edits the Corefile of the cluster's CoreDNS, which forwards the zone here;
+//! `tombolo-dns address` puts the address of a node's resolver on the node.
 
+mod address;
 mod args;
 mod chain;
 mod follow;

@@ -70,6 +70,13 @@ impl Pod {
         self.dir.path().join(name)
     }
 
+    /// A command of the node's.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(self.entering()).arg(program);
+        command
+    }
+
     /// A server that runs until it is dropped.
     pub(crate) fn start(&self, name: &str, program: &Path, arguments: &[&str]) -> Process {
         let mut all = self.entering();

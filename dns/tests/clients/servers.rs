@@ -51,9 +51,12 @@ pub(crate) struct Servers {
 
 impl Servers {
     pub(crate) fn start() -> Self {
-        let pod = Pod::new(&[CLUSTER, TOMBOLO, NODE, OTHER]);
+        let pod = Pod::new(&[CLUSTER, TOMBOLO, OTHER]);
         let [core_dns] = build(["coredns"]);
         let tombolo = Path::new(env!("CARGO_BIN_EXE_tombolo-dns"));
+        // As the init container of the node's resolver does.
+        let added = pod.command(tombolo).args(["address", NODE]).status();
+        assert!(added.unwrap().success());
         pod.write("kubeconfig", &kubeconfig_to_nowhere().to_string());
         for state in ["service", "node"] {
             save_zone(&pod, state);
