@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate and which others of the workspace it may use. Arrows only point up.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("tombolo-crds", &[]),
     ("tombolo-catalog", &["tombolo-crds"]),
     ("tombolo-link-wire", &["tombolo-crds", "tombolo-catalog"]),
@@ -19,6 +19,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ),
     ("tombolo-dns-zone", &["tombolo-crds", "tombolo-catalog"]),
     ("tombolo-dns-corefile", &[]),
+    ("tombolo-dns-datagrams", &[]),
     ("tombolo-runtime", &[]),
     (
         "tombolo-operator",
@@ -47,6 +48,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "tombolo-catalog",
             "tombolo-dns-zone",
             "tombolo-dns-corefile",
+            "tombolo-dns-datagrams",
             "tombolo-runtime",
         ],
     ),

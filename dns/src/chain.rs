@@ -39,7 +39,7 @@ use self::log::Logs;
 use self::looping::LoopDetector;
 pub(crate) use self::looping::Loops;
 pub(crate) use self::metrics::{Answered, ChainMetrics, CoreMetrics};
-pub(crate) use self::query::{MULTICLUSTER, Query, Response};
+pub(crate) use self::query::{Outline, Plugin, Query, Response};
 use self::rewrite::Rewrites;
 
 /// A plugin cannot be set up.
@@ -194,7 +194,7 @@ impl Chain {
     }
 
     /// Writes what happened to the logs that the Corefile asks for.
-    pub(crate) fn log(&self, query: &Query, response: &Response, octets: usize, started: Instant) {
+    pub(crate) fn log(&self, query: &Query, response: &Outline, octets: usize, started: Instant) {
         self.log.write(query, response, octets, started.elapsed());
         if let (Some(errors), Some(error)) = (&self.errors, &response.error) {
             errors.write(query, response.code, error);

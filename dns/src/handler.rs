@@ -11,13 +11,12 @@ use hickory_proto::op::{Header, HeaderCounts, Metadata};
 use hickory_server::net::runtime::Time;
 use hickory_server::net::xfer::Protocol;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::MessageResponseBuilder;
 use tombolo_dns_zone::wire::{Cookies, Query, ServerCookie};
 
 use crate::metrics::{DnsMetrics, Transport};
 use crate::publisher::Published;
 use crate::reply::Reply;
-use crate::udp::{FastPath, Verdict};
+use crate::udp::{FastPath, SlowPath, Verdict};
 
 /// Answers each question from the snapshot of the moment. Clones are one handler.
 #[derive(Clone)]
@@ -40,6 +39,13 @@ impl Handler {
             asked: Arc::default(),
             cookies: Cookies::new(rand::random()),
         }
+    }
+
+    fn reply(&self, request: &Request) -> Reply {
+        let transport = transport(request.protocol());
+        let cookie = |of_client| self.cookie(of_client, request.src().ip());
+        let snapshot = self.published.load_full();
+        Reply::to(request, &snapshot, self.rotation(), transport, cookie)
     }
 
     fn rotation(&self) -> usize {
@@ -74,6 +80,16 @@ impl FastPath for Handler {
     }
 }
 
+impl SlowPath for Handler {
+    async fn respond(&self, request: &Request) -> Option<Vec<u8>> {
+        let started = Instant::now();
+        let reply = self.reply(request);
+        let octets = octets(&reply, request);
+        count(&reply, request, &self.metrics, started);
+        octets
+    }
+}
+
 #[async_trait]
 impl RequestHandler for Handler {
     async fn handle_request<R: ResponseHandler, T: Time>(
@@ -82,10 +98,7 @@ impl RequestHandler for Handler {
         response_handle: R,
     ) -> ResponseInfo {
         let started = Instant::now();
-        let transport = transport(request.protocol());
-        let cookie = |of_client| self.cookie(of_client, request.src().ip());
-        let snapshot = self.published.load_full();
-        let reply = Reply::to(request, &snapshot, self.rotation(), transport, cookie);
+        let reply = self.reply(request);
         send(&reply, request, response_handle, &self.metrics, started).await
     }
 }
@@ -98,28 +111,29 @@ pub(crate) async fn send<R: ResponseHandler>(
     metrics: &DnsMetrics,
     started: Instant,
 ) -> ResponseInfo {
-    let mut builder = MessageResponseBuilder::from_message_request(request);
-    if let Some(edns) = &reply.edns {
-        builder.edns(edns);
-    }
-    let response = builder.build(
-        reply.metadata,
-        &reply.answers,
-        &[],
-        &reply.authorities,
-        &reply.additionals,
-    );
-    let sent = response_handle.send_response(response).await;
+    let sent = response_handle.send_response(reply.message(request)).await;
+    count(reply, request, metrics, started);
+    sent.unwrap_or_else(|error| {
+        tracing::debug!(source = %request.src(), %error, "answer not sent");
+        nothing(reply.metadata)
+    })
+}
 
+pub(crate) fn count(reply: &Reply, request: &Request, metrics: &DnsMetrics, started: Instant) {
     let questions = request.queries.queries();
     let record_type = questions.first().map(|question| question.query_type());
     let code = reply.metadata.response_code;
     let transport = transport(request.protocol());
     metrics.answered(transport, record_type, code, started.elapsed());
-    sent.unwrap_or_else(|error| {
-        tracing::debug!(source = %request.src(), %error, "answer not sent");
-        nothing(reply.metadata)
-    })
+}
+
+/// The message that `reply` is; none if there is no such message.
+pub(crate) fn octets(reply: &Reply, request: &Request) -> Option<Vec<u8>> {
+    let encoded = reply.encode(request, transport(request.protocol()));
+    if let Err(error) = &encoded {
+        tracing::debug!(source = %request.src(), %error, "answer not encoded");
+    }
+    encoded.ok()
 }
 
 /// For hickory's server, where nothing was sent.

@@ -51,4 +51,4 @@ pub use listeners::{BindError, Listeners};
 pub use metrics::DnsMetrics;
 pub use publisher::{Published, Publisher};
 pub use state::{EndpointState, ImportState, PortState, SliceState};
-pub use udp::{FastPath, Verdict};
+pub use udp::{FastPath, SlowPath, Verdict};

@@ -1,7 +1,7 @@
 //! The sockets that are answered on.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::Context;
 use hickory_server::server::{RequestHandler, Server};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tombolo_crds::well_known::DNS_PORT;
 
-use crate::udp::{self, FastPath};
+use crate::udp::{self, FastPath, SlowPath};
 
 /// A TCP connection on which nothing is asked for so long is closed (RFC 7766, section 6.2.3: "of
 /// the order of a few seconds").
@@ -78,7 +78,7 @@ impl Listeners {
     /// If a socket is lost.
     pub async fn serve<H>(self, handler: H) -> anyhow::Result<()>
     where
-        H: FastPath + RequestHandler + Clone,
+        H: FastPath + SlowPath + RequestHandler + Clone,
     {
         let mut server = Server::new(handler.clone());
         server.register_listener(self.tcp, TCP_IDLE_TIMEOUT, TCP_ANSWERS_WAITING);
@@ -137,7 +137,7 @@ pub(crate) fn every_family<T, E>(
     }
 }
 
-/// One of several sockets among which the kernel spreads the clients: each has its own task.
+/// One of several sockets among which the kernel spreads the clients: each has its own thread.
 pub(crate) fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
     socket.set_reuse_port(true)?;
@@ -145,7 +145,7 @@ pub(crate) fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
         tracing::debug!(%error, "receive buffer not enlarged");
     }
     socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket.into())
 }
 
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {

@@ -5,7 +5,7 @@ use hickory_proto::op::{Edns, Metadata, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{RData, Record};
 use hickory_proto::serialize::binary::BinEncoder;
-use hickory_server::zone_handler::MessageRequest;
+use hickory_server::zone_handler::{MessageRequest, MessageResponse, MessageResponseBuilder};
 use tombolo_dns_zone::wire::{
     InvalidCookie, MAX_UDP_PAYLOAD, MIN_UDP_PAYLOAD, ServerCookie, client_cookie,
 };
@@ -15,6 +15,8 @@ use crate::chain::Response;
 use crate::metrics::Transport;
 
 const HEADER_OCTETS: usize = 12;
+/// Most answers are no longer.
+const TYPICAL_OCTETS: usize = 512;
 /// An OPT record without options.
 const OPT_OCTETS: u16 = 11;
 /// A COOKIE option with both halves.
@@ -85,22 +87,45 @@ impl Reply {
         reply
     }
 
-    /// Of the whole message, with these questions.
-    pub(crate) fn octets(&self, questions: &[u8]) -> usize {
-        let mut message = Vec::new();
-        let mut encoder = BinEncoder::new(&mut message);
-        let sections = self
-            .answers
-            .iter()
-            .chain(&self.authorities)
-            .chain(&self.additionals);
-        let written = encoder
-            .emit_vec(&[0; HEADER_OCTETS])
-            .and_then(|()| encoder.emit_vec(questions))
-            .and_then(|()| encoder.emit_all(sections));
-        let opt = if self.edns.is_some() { OPT_OCTETS } else { 0 };
-        // What cannot be written is not sent either.
-        written.map_or(0, |_| message.len() + usize::from(opt))
+    /// The whole message, with the questions of `request`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(crate) fn encode(
+        &self,
+        request: &MessageRequest,
+        transport: Transport,
+    ) -> Result<Vec<u8>, ProtoError> {
+        let mut octets = Vec::with_capacity(TYPICAL_OCTETS);
+        let mut encoder = BinEncoder::new(&mut octets);
+        encoder.set_max_size(self.limit(transport));
+        self.message(request).destructive_emit(&mut encoder)?;
+        Ok(octets)
+    }
+
+    /// As hickory's server takes it.
+    pub(crate) fn message<'a>(
+        &'a self,
+        request: &'a MessageRequest,
+    ) -> MessageResponse<
+        'a,
+        'a,
+        impl Iterator<Item = &'a Record> + Send + 'a,
+        impl Iterator<Item = &'a Record> + Send + 'a,
+        impl Iterator<Item = &'a Record> + Send + 'a,
+        impl Iterator<Item = &'a Record> + Send + 'a,
+    > {
+        let mut builder = MessageResponseBuilder::from_message_request(request);
+        if let Some(edns) = &self.edns {
+            builder.edns(edns);
+        }
+        builder.build(
+            self.metadata,
+            &self.answers,
+            &[],
+            &self.authorities,
+            &self.additionals,
+        )
     }
 
     fn fill(
@@ -134,6 +159,15 @@ impl Reply {
         answer.code
     }
 
+    /// How many octets the client can take.
+    fn limit(&self, transport: Transport) -> u16 {
+        match (transport, &self.edns) {
+            (Transport::Udp, Some(edns)) => edns.max_payload(),
+            (Transport::Udp, None) => MIN_UDP_PAYLOAD,
+            (Transport::Tcp | Transport::Tls | Transport::Quic | Transport::Https, _) => u16::MAX,
+        }
+    }
+
     fn has_cookie(&self) -> bool {
         let edns = self.edns.as_ref();
         edns.is_some_and(|edns| edns.option(EdnsCode::Cookie).is_some())
@@ -142,11 +176,7 @@ impl Reply {
     /// Leaves out additional records that do not fit, which needs no telling (RFC 2181, section 9),
     /// and answers that do not, which the TC bit tells. Room is kept for OPT, which must be there.
     fn fit(&mut self, questions: &[u8], transport: Transport) {
-        let limit = match (transport, &self.edns) {
-            (Transport::Udp, Some(edns)) => edns.max_payload(),
-            (Transport::Udp, None) => MIN_UDP_PAYLOAD,
-            (Transport::Tcp | Transport::Tls | Transport::Quic | Transport::Https, _) => u16::MAX,
-        };
+        let limit = self.limit(transport);
         let limit = limit - if self.edns.is_some() { OPT_OCTETS } else { 0 };
         let limit = limit
             - if self.has_cookie() {

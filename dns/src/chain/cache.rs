@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tombolo_dns_corefile::plugins::{Cache as Config, CacheKind};
 
 use super::metrics::{CacheMetrics, ChainMetrics, Kind};
-use super::query::{Query, Response};
+use super::query::{Plugin, Query, Response};
 
 /// How long an answer without any record is kept.
 const NO_RECORD_TTL: u32 = 5;
@@ -195,7 +195,7 @@ impl Cache {
 
     fn aged(&self, item: &Item, left: i64) -> Response {
         let mut response = item.response.clone();
-        response.plugin = "cache";
+        response.plugin = Plugin::Cache;
         if !self.config.keep_ttl {
             let ttl = u32::try_from(left).unwrap_or_default();
             for record in response.all_records_mut() {

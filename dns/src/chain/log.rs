@@ -6,7 +6,7 @@ use std::time::Duration;
 use hickory_proto::op::ResponseCode;
 use tombolo_dns_corefile::plugins::{Log, LogClass};
 
-use super::query::{Query, Response};
+use super::query::{Outline, Query};
 
 /// The rules of a server block.
 pub(super) struct Logs(Vec<Log>);
@@ -18,7 +18,7 @@ impl Logs {
         Self(rules.to_vec())
     }
 
-    pub(super) fn write(&self, query: &Query, response: &Response, octets: usize, took: Duration) {
+    pub(super) fn write(&self, query: &Query, response: &Outline, octets: usize, took: Duration) {
         let class = class(response);
         let fitting = self.0.iter().find(|rule| {
             rule.scope.zone_of(&query.name)
@@ -32,9 +32,9 @@ impl Logs {
 
 // All other codes are errors.
 #[allow(clippy::wildcard_enum_match_arm)]
-fn class(response: &Response) -> LogClass {
+fn class(response: &Outline) -> LogClass {
     match response.code {
-        ResponseCode::NoError if response.answers.is_empty() => LogClass::Denial,
+        ResponseCode::NoError if !response.has_answers => LogClass::Denial,
         ResponseCode::NoError => LogClass::Success,
         ResponseCode::NXDomain => LogClass::Denial,
         _ => LogClass::Error,
@@ -42,7 +42,7 @@ fn class(response: &Response) -> LogClass {
 }
 
 /// `format` with what it names in braces.
-fn line(format: &str, query: &Query, response: &Response, octets: usize, took: Duration) -> String {
+fn line(format: &str, query: &Query, response: &Outline, octets: usize, took: Duration) -> String {
     let mut line = String::with_capacity(format.len() * 2);
     let mut rest = format;
     while let Some(open) = rest.find('{') {
@@ -64,7 +64,7 @@ fn line(format: &str, query: &Query, response: &Response, octets: usize, took: D
 fn value(
     name: &str,
     query: &Query,
-    response: &Response,
+    response: &Outline,
     octets: usize,
     took: Duration,
 ) -> Option<String> {
@@ -88,9 +88,12 @@ fn value(
     })
 }
 
+/// The codes that have a name here, from 0 on.
+pub(super) const NAMED_CODES: usize = 11;
+
 /// As Go's DNS library spells it, by which people have written their alerts.
 pub(super) fn code(code: ResponseCode) -> Cow<'static, str> {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; NAMED_CODES] = [
         "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET",
         "NXRRSET", "NOTAUTH", "NOTZONE",
     ];
@@ -100,7 +103,7 @@ pub(super) fn code(code: ResponseCode) -> Cow<'static, str> {
         .map_or_else(|| number.to_string().into(), |&name| name.into())
 }
 
-fn flags(query: &Query, response: &Response) -> String {
+fn flags(query: &Query, response: &Outline) -> String {
     let flags = [
         ("qr", true),
         ("aa", response.authoritative),

@@ -1,13 +1,12 @@
 //! What is counted, under CoreDNS's names: dashboards and alerts go on working.
 
-use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+mod block;
+mod labels;
+mod upstream;
 
-use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, RecordType};
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use std::net::SocketAddr;
+
+use hickory_proto::rr::Name;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,10 +14,14 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::metrics::{QuestionType, Transport};
+pub(crate) use self::block::{Answered, ChainMetrics};
+use self::labels::{
+    CacheLabels, ChainLabels, ConnectionLabels, KindLabels, PluginLabels, RequestLabels,
+    ResponseLabels, SizeLabels, Text, UpstreamLabels, UpstreamRcodeLabels,
+};
+pub(super) use self::upstream::{Proto, UpstreamMetrics};
 
-use super::log::code;
-use super::query::Response;
+use super::log::NAMED_CODES;
 
 const PREFIX: &str = "coredns";
 /// As CoreDNS has them.
@@ -56,28 +59,6 @@ pub(crate) struct CoreMetrics {
     reload_failed: Counter,
 }
 
-/// Metrics of one server block at one place.
-#[derive(Clone)]
-pub(crate) struct ChainMetrics {
-    core: CoreMetrics,
-    labels: ChainLabels,
-    duration: Histogram,
-}
-
-/// A question and its answer, as far as they are counted.
-pub(crate) struct Answered {
-    pub(crate) transport: Transport,
-    pub(crate) client: IpAddr,
-    pub(crate) record_type: RecordType,
-    pub(crate) wants_dnssec: bool,
-    pub(crate) code: ResponseCode,
-    /// Who knew the answer.
-    pub(crate) plugin: &'static str,
-    /// Of the question's message, and the answer's.
-    pub(crate) octets: (usize, usize),
-    pub(crate) took: Duration,
-}
-
 /// Metrics of one cache.
 pub(super) struct CacheMetrics {
     entries: [Gauge; 2],
@@ -88,99 +69,11 @@ pub(super) struct CacheMetrics {
     pub(super) served_stale: Counter,
 }
 
-/// Metrics of one upstream.
-pub(super) struct UpstreamMetrics {
-    core: CoreMetrics,
-    to: Text,
-    pub(super) health_failures: Counter,
-}
-
 /// A kind of answers that are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Success = 0,
     Denial = 1,
-}
-
-/// Text that is shared by many labels.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Text(Arc<str>);
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ChainLabels {
-    server: Text,
-    zone: Text,
-    view: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    server: Text,
-    zone: Text,
-    view: &'static str,
-    proto: &'static str,
-    family: &'static str,
-    r#type: QuestionType,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SizeLabels {
-    server: Text,
-    zone: Text,
-    view: &'static str,
-    proto: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResponseLabels {
-    server: Text,
-    zone: Text,
-    view: &'static str,
-    rcode: Cow<'static, str>,
-    plugin: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PluginLabels {
-    server: Text,
-    zone: Text,
-    view: &'static str,
-    name: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CacheLabels {
-    server: Text,
-    zones: Text,
-    view: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabels {
-    server: Text,
-    r#type: &'static str,
-    zones: Text,
-    view: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamLabels {
-    proxy_name: &'static str,
-    to: Text,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct UpstreamRcodeLabels {
-    proxy_name: &'static str,
-    to: Text,
-    rcode: Cow<'static, str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ConnectionLabels {
-    proxy_name: &'static str,
-    to: Text,
-    proto: &'static str,
 }
 
 // === impl CoreMetrics ===
@@ -225,11 +118,7 @@ impl CoreMetrics {
             zone: Text(zone.to_ascii().into()),
             view: "",
         };
-        ChainMetrics {
-            duration: self.duration.get_or_create_owned(&labels),
-            core: self.clone(),
-            labels,
-        }
+        ChainMetrics::new(self, labels)
     }
 
     /// Tells the plugins of every block, and no others that there were before.
@@ -237,7 +126,7 @@ impl CoreMetrics {
         self.plugins.clear();
         for (chain, names) in blocks {
             for name in names {
-                let ChainLabels { server, zone, view } = chain.labels.clone();
+                let ChainLabels { server, zone, view } = chain.labels().clone();
                 let plugin = PluginLabels {
                     server,
                     zone,
@@ -254,16 +143,7 @@ impl CoreMetrics {
     }
 
     pub(super) fn upstream(&self, address: SocketAddr) -> UpstreamMetrics {
-        let to = Text(address.to_string().into());
-        let labels = UpstreamLabels {
-            proxy_name: "forward",
-            to: to.clone(),
-        };
-        UpstreamMetrics {
-            core: self.clone(),
-            to,
-            health_failures: self.upstream_health_failures.get_or_create_owned(&labels),
-        }
+        UpstreamMetrics::new(self, address)
     }
 
     fn register_all(&self, registry: &mut Registry) {
@@ -391,105 +271,6 @@ impl CoreMetrics {
     }
 }
 
-// === impl ChainMetrics ===
-
-impl ChainMetrics {
-    pub(crate) fn core(&self) -> &CoreMetrics {
-        &self.core
-    }
-
-    pub(crate) fn answered(&self, answered: &Answered) {
-        let ChainLabels { server, zone, view } = self.labels.clone();
-        let proto = answered.transport.as_str();
-        let family = if answered.client.to_canonical().is_ipv4() {
-            "1"
-        } else {
-            "2"
-        };
-        let r#type = QuestionType::of(Some(answered.record_type));
-        let request = RequestLabels {
-            server: server.clone(),
-            zone: zone.clone(),
-            view,
-            proto,
-            family,
-            r#type,
-        };
-        self.core.requests.get_or_create(&request).inc();
-        if answered.wants_dnssec {
-            self.core.dnssec_requests.get_or_create(&self.labels).inc();
-        }
-        self.duration.observe(answered.took.as_secs_f64());
-        let size = SizeLabels {
-            server: server.clone(),
-            zone: zone.clone(),
-            view,
-            proto,
-        };
-        self.core
-            .request_octets
-            .get_or_create(&size)
-            .observe(answered.octets.0 as f64);
-        self.core
-            .response_octets
-            .get_or_create(&size)
-            .observe(answered.octets.1 as f64);
-        let response = ResponseLabels {
-            server,
-            zone,
-            view,
-            rcode: code(answered.code),
-            plugin: answered.plugin,
-        };
-        self.core.responses.get_or_create(&response).inc();
-    }
-
-    pub(super) fn blocked(&self) {
-        self.core.blocked.get_or_create(&self.labels).inc();
-    }
-
-    pub(super) fn filtered(&self) {
-        self.core.filtered.get_or_create(&self.labels).inc();
-    }
-
-    pub(super) fn dropped(&self) {
-        self.core.dropped.get_or_create(&self.labels).inc();
-    }
-
-    pub(super) fn limited(&self) {
-        self.core.limited.inc();
-    }
-
-    pub(super) fn cache(&self, zones: &[Name]) -> CacheMetrics {
-        let zones: Vec<String> = zones.iter().map(Name::to_ascii).collect();
-        let labels = CacheLabels {
-            server: self.labels.server.clone(),
-            zones: Text(zones.join(",").into()),
-            view: "",
-        };
-        let of_kind = |r#type| KindLabels {
-            server: labels.server.clone(),
-            r#type,
-            zones: labels.zones.clone(),
-            view: "",
-        };
-        let kinds = [of_kind("success"), of_kind("denial")];
-        let core = &self.core;
-        CacheMetrics {
-            entries: kinds
-                .each_ref()
-                .map(|labels| core.cache_entries.get_or_create_owned(labels)),
-            hits: kinds
-                .each_ref()
-                .map(|labels| core.cache_hits.get_or_create_owned(labels)),
-            misses: core.cache_misses.get_or_create_owned(&labels),
-            requests: core.cache_requests.get_or_create_owned(&labels),
-            prefetched: core.cache_prefetched.get_or_create_owned(&labels),
-            served_stale: core.cache_served_stale.get_or_create_owned(&labels),
-        }
-    }
-}
-
 // === impl CacheMetrics ===
 
 impl CacheMetrics {
@@ -499,45 +280,6 @@ impl CacheMetrics {
 
     pub(super) fn entries(&self, kind: Kind, count: usize) {
         self.entries[kind as usize].set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-}
-
-// === impl UpstreamMetrics ===
-
-impl UpstreamMetrics {
-    pub(super) fn answered(&self, response: &Response, took: Duration) {
-        let labels = UpstreamRcodeLabels {
-            proxy_name: "forward",
-            to: self.to.clone(),
-            rcode: code(response.code),
-        };
-        self.core
-            .upstream_duration
-            .get_or_create(&labels)
-            .observe(took.as_secs_f64());
-    }
-
-    /// Whether a question found a connection.
-    pub(super) fn connection(&self, proto: &'static str, was_there: bool) {
-        let labels = ConnectionLabels {
-            proxy_name: "forward",
-            to: self.to.clone(),
-            proto,
-        };
-        let counters = if was_there {
-            &self.core.upstream_reused
-        } else {
-            &self.core.upstream_connected
-        };
-        counters.get_or_create(&labels).inc();
-    }
-}
-
-// === impl Text ===
-
-impl EncodeLabelValue for Text {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        EncodeLabelValue::encode(&&*self.0, encoder)
     }
 }
 

@@ -8,8 +8,15 @@ use tombolo_dns_zone::Answer;
 
 use crate::metrics::Transport;
 
-/// Who knows the names of the clusterset.
-pub(crate) const MULTICLUSTER: &str = "multicluster";
+/// Who knew an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plugin {
+    Nobody,
+    Cache,
+    Hosts,
+    Multicluster,
+    Forward,
+}
 
 /// A question, and who asks it how.
 #[derive(Clone, Debug)]
@@ -43,9 +50,39 @@ pub(crate) struct Response {
     pub(crate) authorities: Vec<Record>,
     pub(crate) additionals: Vec<Record>,
     /// Who knew it, for the metrics.
-    pub(crate) plugin: &'static str,
+    pub(crate) plugin: Plugin,
     /// Why there is none.
     pub(crate) error: Option<String>,
+}
+
+/// What is counted and logged of an answer, of which its records are no part.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    pub(crate) code: ResponseCode,
+    pub(crate) authoritative: bool,
+    pub(crate) recursion_available: bool,
+    pub(crate) authentic_data: bool,
+    pub(crate) truncated: bool,
+    pub(crate) has_answers: bool,
+    pub(crate) plugin: Plugin,
+    pub(crate) error: Option<String>,
+}
+
+// === impl Plugin ===
+
+impl Plugin {
+    pub(crate) const COUNT: usize = 5;
+
+    /// As metrics call it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Nobody => "",
+            Self::Cache => "cache",
+            Self::Hosts => "hosts",
+            Self::Multicluster => "multicluster",
+            Self::Forward => "forward",
+        }
+    }
 }
 
 // === impl Query ===
@@ -69,7 +106,7 @@ impl Response {
             answers: Vec::new(),
             authorities: Vec::new(),
             additionals: Vec::new(),
-            plugin: "",
+            plugin: Plugin::Nobody,
             error: None,
         }
     }
@@ -100,8 +137,21 @@ impl Response {
         Self {
             authoritative: true,
             answers,
-            plugin: "hosts",
+            plugin: Plugin::Hosts,
             ..Self::of_code(code)
+        }
+    }
+
+    pub(crate) fn outline(&self) -> Outline {
+        Outline {
+            code: self.code,
+            authoritative: self.authoritative,
+            recursion_available: self.recursion_available,
+            authentic_data: self.authentic_data,
+            truncated: self.truncated,
+            has_answers: !self.answers.is_empty(),
+            plugin: self.plugin,
+            error: self.error.clone(),
         }
     }
 
@@ -151,7 +201,7 @@ impl From<Answer> for Response {
             answers,
             authorities,
             additionals,
-            plugin: MULTICLUSTER,
+            plugin: Plugin::Multicluster,
             ..Self::of_code(code)
         }
     }
@@ -169,7 +219,7 @@ impl From<Message> for Response {
             answers: message.answers,
             authorities: message.authorities,
             additionals: message.additionals,
-            plugin: "forward",
+            plugin: Plugin::Forward,
             error: None,
         }
     }

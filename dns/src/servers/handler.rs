@@ -11,11 +11,11 @@ use hickory_server::net::runtime::Time;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use tombolo_dns_zone::wire;
 
-use crate::chain::{Answered, MULTICLUSTER, Outcome, Query, Response};
-use crate::handler::{nothing, send, transport};
+use crate::chain::{Answered, Outcome, Plugin, Query, Response};
+use crate::handler::{count, nothing, octets, send, transport};
 use crate::metrics::{DnsMetrics, Transport};
 use crate::reply::{Reply, is_query};
-use crate::udp::{FastPath, Verdict};
+use crate::udp::{FastPath, SlowPath, Verdict};
 
 use super::routes::Routes;
 
@@ -33,39 +33,39 @@ impl ChainHandler {
         Self { routes, metrics }
     }
 
-    /// None if the client is to hear nothing.
-    async fn reply(
-        &self,
-        request: &Request,
-        transport: Transport,
-        started: Instant,
-    ) -> Option<Reply> {
+    /// The reply, and as octets; none if the client is to hear nothing.
+    async fn reply(&self, request: &Request, started: Instant) -> Option<(Reply, Vec<u8>)> {
+        let transport = transport(request.protocol());
+        let with = |response| {
+            let reply = Reply::with(request, response, transport);
+            let octets = octets(&reply, request)?;
+            Some((reply, octets))
+        };
         let query = match query(request, transport) {
             Ok(query) => query,
-            Err(code) => return Some(Reply::with(request, Response::of_code(code), transport)),
+            Err(code) => return with(Response::of_code(code)),
         };
         let routes = self.routes.load_full();
         let Some(route) = routes.of(&query.name) else {
-            let refused = Response::of_code(ResponseCode::Refused);
-            return Some(Reply::with(request, refused, transport));
+            return with(Response::of_code(ResponseCode::Refused));
         };
         let Outcome::Answer(response) = route.chain.answer(&query).await else {
             return None;
         };
-        let reply = Reply::with(request, response.clone(), transport);
-        let octets = reply.octets(request.queries.as_bytes());
+        let outline = response.outline();
+        let (reply, octets) = with(response)?;
         route.metrics.answered(&Answered {
             transport,
             client: query.client.ip(),
             record_type: query.record_type,
             wants_dnssec: query.wants_dnssec(),
-            code: response.code,
-            plugin: response.plugin,
-            octets: (query.octets, octets),
+            code: outline.code,
+            plugin: outline.plugin,
+            octets: (query.octets, octets.len()),
             took: started.elapsed(),
         });
-        route.chain.log(&query, &response, octets, started);
-        Some(reply)
+        route.chain.log(&query, &outline, octets.len(), started);
+        Some((reply, octets))
     }
 }
 
@@ -93,13 +93,22 @@ impl FastPath for ChainHandler {
             record_type,
             wants_dnssec: query.wants_dnssec(),
             code,
-            plugin: MULTICLUSTER,
+            plugin: Plugin::Multicluster,
             octets: (message.len(), response.len()),
             took,
         });
         self.metrics
             .answered(Transport::Udp, Some(record_type), code, took);
         Verdict::Answered
+    }
+}
+
+impl SlowPath for ChainHandler {
+    async fn respond(&self, request: &Request) -> Option<Vec<u8>> {
+        let started = Instant::now();
+        let (reply, octets) = self.reply(request, started).await?;
+        count(&reply, request, &self.metrics, started);
+        Some(octets)
     }
 }
 
@@ -111,8 +120,8 @@ impl RequestHandler for ChainHandler {
         response_handle: R,
     ) -> ResponseInfo {
         let started = Instant::now();
-        let transport = transport(request.protocol());
-        let Some(reply) = self.reply(request, transport, started).await else {
+        // What it is as octets was for the metrics: hickory's server writes its own.
+        let Some((reply, _)) = self.reply(request, started).await else {
             return nothing(request.metadata);
         };
         send(&reply, request, response_handle, &self.metrics, started).await

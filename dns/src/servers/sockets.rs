@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hickory_server::server::Server;
+use tokio::net::UdpSocket;
 use tombolo_dns_corefile::Scheme;
 
 use crate::listeners::{BindError, Listeners, every_family, tcp_beside, udp};
@@ -55,6 +56,7 @@ impl Sockets {
         let listening = if scheme == Scheme::Quic {
             // The kernel keeps a client at one of the sockets, and so a QUIC connection whole.
             let socket = every_family(address, udp).map_err(failed)?;
+            let socket = UdpSocket::from_std(socket).map_err(failed)?;
             let listening = socket.local_addr();
             let registered = server.register_quic_listener_and_tls_config(socket, TIMEOUT, config);
             registered.map_err(|error| failed(io::Error::other(error)))?;

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt;
-use hickory_server::net::BufDnsStreamHandle;
-use hickory_server::net::runtime::TokioTime;
 use hickory_server::net::xfer::Protocol;
-use hickory_server::server::{Request, RequestHandler, ResponseHandle};
+use hickory_server::server::Request;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::SlowPath;
 use super::socket::{Path, Socket};
 
 /// A query, and how its response goes back.
@@ -35,7 +33,7 @@ impl HandedOn {
         }
     }
 
-    async fn answer(self, handler: &impl RequestHandler) {
+    async fn answer(self, handler: &impl SlowPath) {
         let Self {
             query,
             path,
@@ -58,22 +56,14 @@ impl HandedOn {
         if header[2] & RESPONSE != 0 {
             return;
         }
-        let (stream, mut responses) = BufDnsStreamHandle::new(client);
-        let response = ResponseHandle::new(client, stream, Protocol::Udp);
-        handler
-            .handle_request::<_, TokioTime>(&request, response)
-            .await;
-        while let Some(response) = responses.next().await {
-            socket.send(path, response.bytes());
+        if let Some(response) = handler.respond(&request).await {
+            socket.send(path, &response);
         }
     }
 }
 
 /// Answers what is in the queue, until nobody fills it any more.
-pub(super) async fn answer<H: RequestHandler + Clone>(
-    mut waiting: mpsc::Receiver<HandedOn>,
-    handler: H,
-) {
+pub(super) async fn answer<H: SlowPath + Clone>(mut waiting: mpsc::Receiver<HandedOn>, handler: H) {
     let under_way = Arc::new(Semaphore::new(HandedOn::MAX_UNDER_WAY));
     let mut tasks = JoinSet::new();
     while let Some(question) = waiting.recv().await {

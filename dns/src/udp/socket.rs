@@ -1,16 +1,24 @@
 //! Datagrams by the batch.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
 
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
+
+use super::outbox::{self, Outbox};
 
 /// Datagrams of a batch: more of them save nothing more.
 const DATAGRAMS: usize = quinn_udp::BATCH_SIZE;
 /// A query is a name and a few options, but the kernel may hand over many of one client as one.
 const BUFFER_OCTETS: usize = 1 << 14;
+/// How long answers wait for room in the socket's send buffer. A network card makes room at once;
+/// clients whose address nobody has fill it for seconds, and the others must not wait for them.
+const ROOM_PATIENCE: Duration = Duration::from_millis(5);
 
 /// A socket that says to which of its addresses a datagram came: the client hears of no other.
 #[derive(Debug)]
@@ -24,7 +32,7 @@ pub(super) struct Socket {
 pub(super) struct Path {
     pub(super) client: SocketAddr,
     /// The address that the client knows.
-    server: Option<IpAddr>,
+    pub(super) server: Option<IpAddr>,
 }
 
 /// Room for a batch of queries, and the batch.
@@ -42,22 +50,66 @@ impl Socket {
         Ok(Self { udp, state })
     }
 
-    /// Waits for a query, and takes with it those that have come by then.
-    pub(super) async fn receive(&self, received: &mut Received) -> io::Result<()> {
+    /// Has it told when queries come. Not when there is room to send: the kernel would tell of that
+    /// after each datagram that has gone out.
+    pub(super) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+        SourceFd(&self.udp.as_raw_fd()).register(registry, token, Interest::READABLE)
+    }
+
+    /// Takes the queries that have come, of which there may be more if they are a whole batch.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there are none.
+    pub(super) fn receive(&self, received: &mut Received) -> io::Result<()> {
         let Received {
             buffers,
             metas,
             count,
         } = received;
-        let receive = || {
-            let mut slices = buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
-            self.state.recv((&self.udp).into(), &mut slices, metas)
-        };
-        *count = self.udp.async_io(Interest::READABLE, receive).await?;
+        let mut slices = buffers.each_mut().map(|buffer| IoSliceMut::new(buffer));
+        *count = 0;
+        *count = self.state.recv((&self.udp).into(), &mut slices, metas)?;
         Ok(())
     }
 
-    /// Sends a response. One that finds no room is lost, as any datagram may be.
+    /// Sends what is in the outbox, which is empty then. What finds no room for some time is lost,
+    /// as any datagram may be.
+    pub(super) fn send_all(&self, outbox: &mut Outbox) {
+        let mut unsent = outbox.answers();
+        let mut has_waited = false;
+        while let Some(first) = unsent.first() {
+            match outbox::send(&self.udp, unsent) {
+                Ok(count) => {
+                    unsent = &unsent[count..];
+                    has_waited = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !has_waited => {
+                    if let Err(error) = self.wait_for_room() {
+                        tracing::debug!(%error, "room to send cannot be waited for");
+                    }
+                    has_waited = true;
+                }
+                Err(error) => {
+                    let client = first.path.client;
+                    let is_full = error.kind() == io::ErrorKind::WouldBlock;
+                    let lost = if is_full { unsent.len() } else { 1 };
+                    tracing::debug!(%client, %error, lost, "answer not sent");
+                    unsent = &unsent[lost..];
+                }
+            }
+        }
+        outbox.clear();
+    }
+
+    fn wait_for_room(&self) -> io::Result<()> {
+        let mut poll = Poll::new()?;
+        let fd = self.udp.as_raw_fd();
+        SourceFd(&fd).register(poll.registry(), Token(0), Interest::WRITABLE)?;
+        poll.poll(&mut Events::with_capacity(1), Some(ROOM_PATIENCE))
+    }
+
+    /// Sends a response from wherever, now. One that finds no room is lost.
     pub(super) fn send(&self, path: Path, response: &[u8]) {
         let transmit = Transmit {
             destination: path.client,
@@ -81,6 +133,11 @@ impl Received {
             metas: [RecvMeta::default(); DATAGRAMS],
             count: 0,
         }
+    }
+
+    /// Whether there may be more where they came from.
+    pub(super) fn is_whole_batch(&self) -> bool {
+        self.count == DATAGRAMS
     }
 
     pub(super) fn queries(&self) -> impl Iterator<Item = (&[u8], Path)> {

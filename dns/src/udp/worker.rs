@@ -1,54 +1,93 @@
 //! The loop of one socket.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use tokio::net::UdpSocket;
+use mio::{Events, Poll, Token, Waker};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::handed_on::HandedOn;
+use super::outbox::Outbox;
 use super::socket::{Path, Received, Socket};
 use super::{FastPath, Verdict};
 
+const QUERIES: Token = Token(0);
+const STOP: Token = Token(1);
+
 pub(super) struct Worker<F> {
+    poll: Poll,
     socket: Arc<Socket>,
     fast_path: F,
     queue: mpsc::Sender<HandedOn>,
+    stop: CancellationToken,
 }
 
 // === impl Worker ===
 
 impl<F: FastPath> Worker<F> {
+    /// A worker that ends with `stop`, if it is also woken then.
     pub(super) fn new(
         socket: UdpSocket,
         fast_path: F,
         queue: mpsc::Sender<HandedOn>,
-    ) -> io::Result<Self> {
-        Ok(Self {
-            socket: Arc::new(Socket::new(socket)?),
+        stop: CancellationToken,
+    ) -> io::Result<(Self, Waker)> {
+        let poll = Poll::new()?;
+        let socket = Arc::new(Socket::new(socket)?);
+        socket.register(poll.registry(), QUERIES)?;
+        let waker = Waker::new(poll.registry(), STOP)?;
+        let worker = Self {
+            poll,
+            socket,
             fast_path,
             queue,
-        })
+            stop,
+        };
+        Ok((worker, waker))
     }
 
-    /// Answers until it is dropped.
-    pub(super) async fn run(self) -> io::Result<()> {
+    /// Answers, in the thread that calls, until it is told to stop.
+    pub(super) fn run(mut self) -> io::Result<()> {
         let mut received = Received::new();
-        let mut response = Vec::new();
-        loop {
-            self.socket.receive(&mut received).await?;
-            for (query, path) in received.queries() {
-                if !is_answerable(path.client) {
-                    continue;
-                }
-                match self.fast_path.answer(query, path.client, &mut response) {
-                    Verdict::Answered => self.socket.send(path, &response),
-                    Verdict::HandOn => self.hand_on(query, path),
-                    Verdict::Dropped => {}
+        let mut outbox = Outbox::default();
+        let mut events = Events::with_capacity(2);
+        while !self.stop.is_cancelled() {
+            match self.socket.receive(&mut received) {
+                Ok(()) => self.answer(&received, &mut outbox),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            // Where there were fewer than asked for, to ask again would be in vain. What comes
+            // from here on is an event of its own.
+            if !received.is_whole_batch() {
+                match self.poll.poll(&mut events, None) {
+                    Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                    Ok(()) | Err(_) => {}
                 }
             }
         }
+        Ok(())
+    }
+
+    fn answer(&self, received: &Received, outbox: &mut Outbox) {
+        for (query, path) in received.queries() {
+            if !is_answerable(path.client) {
+                continue;
+            }
+            let verdict = outbox.put(path, |response| {
+                let verdict = self.fast_path.answer(query, path.client, response);
+                (verdict, verdict == Verdict::Answered)
+            });
+            if verdict == Verdict::HandOn {
+                self.hand_on(query, path);
+            }
+            if outbox.is_full() {
+                self.socket.send_all(outbox);
+            }
+        }
+        self.socket.send_all(outbox);
     }
 
     /// Into the queue; where that is full, the client asks again.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tombolo_dns_corefile::plugins::{Forward, HealthCheck, Upstream as Config};
 use tombolo_dns_zone::wire::MAX_UDP_PAYLOAD;
 
-use super::super::metrics::UpstreamMetrics;
+use super::super::metrics::{Proto, UpstreamMetrics};
 use super::super::query::{Query, Response};
 use super::tls::{self, TlsError};
 
@@ -196,7 +196,11 @@ impl Upstream {
 
     /// On the connection that is there; if that has ended meanwhile, on a new one.
     async fn over_stream(&self, message: Message) -> Result<Message, AskError> {
-        let proto = if self.tls.is_some() { "tcp-tls" } else { "tcp" };
+        let proto = if self.tls.is_some() {
+            Proto::Tls
+        } else {
+            Proto::Tcp
+        };
         let kept = self.kept();
         self.metrics.connection(proto, kept.is_some());
         if let Some(exchange) = kept {
