@@ -61,3 +61,14 @@ END
   "$kubectl" --kubeconfig "$kubeconfig" apply --server-side -f crds/yaml/multicluster.x-k8s.io_serviceimports.yaml >/dev/null
   wait_for 120 'the imports' "$kubectl" --kubeconfig "$kubeconfig" -n ns-0 get serviceimport svc-0
 }
+
+# A headless import with one endpoint, for changes.
+create_headless() {
+  local object='{"apiVersion": "multicluster.x-k8s.io/v1beta1", "kind": "ServiceImport",
+    "metadata": {"name": "headless", "namespace": "ns-0"}, "spec": {"type": "Headless", "ports": [{"port": 80, "protocol": "TCP"}]}}'
+  local slice='{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "headless", "namespace": "ns-0",
+    "labels": {"multicluster.kubernetes.io/service-name": "headless", "multicluster.kubernetes.io/source-cluster": "east"}},
+    "addressType": "IPv4", "ports": [{"port": 80, "protocol": "TCP"}],
+    "endpoints": [{"addresses": ["10.200.0.0"], "conditions": {"ready": true}}]}'
+  printf '%s\n---\n%s\n' "$object" "$slice" | "$kubectl" --kubeconfig "$kubeconfig" apply --server-side -f - >/dev/null
+}

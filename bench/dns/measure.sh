@@ -58,6 +58,28 @@ measure() { # WHAT QUESTIONS NAME...
   done
 }
 
+# From a change in the API to the changed answer, of a clusterset IP and of a headless service's endpoint.
+changes() { # IMPORTS NAME...
+  local size=$1 api name kind path patch resolvers=()
+  shift
+  for name; do resolvers+=("$name=127.0.0.1:${ports[$name]}"); done
+  create_headless
+  api=127.0.0.1:$(free_port)
+  start proxy "$kubectl" --kubeconfig "$kubeconfig" proxy --address=127.0.0.1 --port="${api#*:}"
+  wait_for 60 'the proxy' curl --fail --silent "http://$api/readyz"
+  for kind in import slice; do
+    if [[ $kind == import ]]; then
+      path=/apis/multicluster.x-k8s.io/v1beta1/namespaces/ns-0/serviceimports/svc-0 patch='{"spec":{"ips":["ADDRESS"]}}'
+      name=svc-0
+    else
+      path=/apis/discovery.k8s.io/v1/namespaces/ns-0/endpointslices/headless name=headless
+      patch='{"endpoints":[{"addresses":["ADDRESS"],"conditions":{"ready":true}}]}'
+    fi
+    "$bench" changes --api "$api" --path "$path" --patch "$patch" --name "$name.ns-0.svc.clusterset.local" --changes "$changes" \
+      "${resolvers[@]}" | sed "s/^/| $size /" >>"$scratch/changes"
+  done
+}
+
 ratio() { # A B
   [[ -n $2 ]] && awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }' || echo –
 }

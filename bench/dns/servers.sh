@@ -50,10 +50,26 @@ END
   wait_for 600 CoreDNS answers "${ports[coredns]}" svc-0.ns-0.svc.clusterset.local
 }
 
-start_tombolo() {
-  ports[tombolo]=$(free_port)
-  KUBECONFIG=$kubeconfig start_server tombolo "$tombolo_dns" --listen "127.0.0.1:${ports[tombolo]}" --admin-address 127.0.0.1:0
-  wait_for 600 tombolo-dns answers "${ports[tombolo]}" svc-0.ns-0.svc.clusterset.local
+start_tombolo() { # NAME PROGRAM
+  ports[$1]=$(free_port)
+  KUBECONFIG=$kubeconfig start_server "$1" "$2" --listen "127.0.0.1:${ports[$1]}" --admin-address 127.0.0.1:0
+  wait_for 600 "$1" answers "${ports[$1]}" svc-0.ns-0.svc.clusterset.local
+}
+
+# The same as a server block of a Corefile, as the resolver of a node has it.
+start_tombolo_block() { # NAME PROGRAM
+  ports[$1]=$(free_port)
+  cat >"$work/Corefile-$1" <<END
+clusterset.local:${ports[$1]} {
+  bind 127.0.0.1
+  errors
+  multicluster
+  loadbalance
+  prometheus 127.0.0.1:$(free_port)
+}
+END
+  KUBECONFIG=$kubeconfig start_server "$1" "$2" --corefile "$work/Corefile-$1" --admin-address 127.0.0.1:0
+  wait_for 600 "$1" answers "${ports[$1]}" svc-0.ns-0.svc.clusterset.local
 }
 
 # Knot also has the names that the others forward.
@@ -94,24 +110,23 @@ END
   wait_for 60 Knot answers "${ports[knot]}" svc-0.ns-0.svc.clusterset.local
 }
 
-# One that has nothing of its own: start_forwarder coredns|tombolo CACHE
-start_forwarder() {
+# One that has nothing of its own.
+start_forwarder() { # NAME PROGRAM CACHE
   ports[$1]=$(free_port)
   cat >"$work/Corefile-$1" <<END
 .:${ports[$1]} {
   bind 127.0.0.1
   errors
-  $2
+  $3
   forward . 127.0.0.1:${ports[knot]}
 }
 END
-  case $1 in
-    coredns) start_server coredns "$coredns" -conf "$work/Corefile-coredns" ;;
-    tombolo)
-      # It asks no API server if no block has the clusterset, but wants to know of one.
-      KUBECONFIG=$kubeconfig start_server tombolo "$tombolo_dns" --corefile "$work/Corefile-tombolo" --admin-address 127.0.0.1:0
-      ;;
-  esac
+  if [[ $1 == coredns ]]; then
+    start_server "$1" "$2" -conf "$work/Corefile-$1"
+  else
+    # It asks no API server if no block has the clusterset, but wants to know of one.
+    KUBECONFIG=$kubeconfig start_server "$1" "$2" --corefile "$work/Corefile-$1" --admin-address 127.0.0.1:0
+  fi
   wait_for 60 "$1" answers "${ports[$1]}" host-0.example.org
 }
 

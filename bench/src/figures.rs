@@ -139,7 +139,7 @@ fn jain(shares: &[u64]) -> f64 {
     }
 }
 
-fn percentile(ascending: &[u32], part: f64) -> f64 {
+pub(crate) fn percentile(ascending: &[u32], part: f64) -> f64 {
     let last = ascending.len().saturating_sub(1);
     let index = (last as f64 * part).round() as usize;
     ascending

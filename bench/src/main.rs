@@ -10,6 +10,7 @@
 //! nobody watches an API server.
 
 mod carrier;
+mod changes;
 mod client;
 mod delay;
 mod figures;
@@ -42,6 +43,8 @@ enum Args {
     Client(client::Args),
     /// Holds back the packets of NFQUEUE queues
     Delay(delay::Args),
+    /// Measures how soon resolvers answer with what has changed in the API
+    Changes(changes::Args),
     /// Keeps a CPU from sleeping
     Spin,
 }
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         Args::Server(args) => args.run(),
         Args::Client(args) => args.run(),
         Args::Delay(args) => args.run(),
+        Args::Changes(args) => args.run(),
         Args::Spin => loop {
             std::hint::spin_loop();
         },
