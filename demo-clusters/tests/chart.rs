@@ -221,10 +221,13 @@ async fn values_reach_the_programs() -> Result<()> {
     Ok(())
 }
 
+/// Settings, and the ports of the gateways' Service that they make: name and node port.
+type PortCase<'a> = (&'a [&'a str], &'a [(&'a str, u64)]);
+
 #[tokio::test]
 #[ignore = "needs helm: run ./test.sh"]
 async fn the_fallback_has_the_links_number_over_tcp_or_nothing() -> Result<()> {
-    let cases: [(&[&str], &[(&str, u64)]); 5] = [
+    let cases: [PortCase<'_>; 5] = [
         (&[], &[("link", 30843), ("link-tcp", 30843)]),
         (&["gateway.tcpFallback=false"], &[("link", 30843)]),
         // Kubernetes would choose another one for each.
