@@ -41,7 +41,7 @@ pub struct Args {
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Edits the Corefile of the cluster's CoreDNS, so that it forwards the zone
-    Corefile(forward::Args),
+    Corefile(Box<forward::Args>),
     /// Puts the address of a node's resolver on the node
     Address(address::Args),
 }
