@@ -173,17 +173,19 @@ impl Node {
         Ok(undo)
     }
 
-    /// Kills one process of that name (of any pod on the node) and gives its process ID.
+    /// Sends a signal to the oldest process of that name, of any pod on the node; milliseconds since
+    /// the epoch at that moment.
     ///
     /// # Errors
     /// If there is none.
-    pub async fn kill_one(&self, program: &str) -> Result<String> {
+    pub async fn signal_one(&self, program: &str, signal: &str) -> Result<u64> {
         // The kernel keeps 15 characters of a name.
         let name: String = program.chars().take(15).collect();
-        self.output(&format!(
-            "pid=$(pgrep -x -o {name}) && kill -9 $pid && echo $pid"
-        ))
-        .await
+        let script = format!(
+            "pid=$(pgrep -x -o {name}) && at=$(date +%s%3N) && kill -{signal} $pid && echo $at"
+        );
+        let at = self.output(&script).await?;
+        at.parse().with_context(|| format!("no time: {at:?}"))
     }
 }
 

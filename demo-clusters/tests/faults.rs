@@ -370,8 +370,8 @@ async fn clusters_work_on_while_an_api_server_is_away() -> Result<()> {
     );
 
     let killed = now_ms();
-    east.node().kill_one("tombolo-gateway").await?;
-    east.node().kill_one("tombolo-dns").await?;
+    east.node().signal_one("tombolo-gateway", "KILL").await?;
+    east.node().signal_one("tombolo-dns", "KILL").await?;
     let ready = gateways
         .iter()
         .chain(&resolvers)

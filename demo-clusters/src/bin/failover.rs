@@ -97,7 +97,10 @@ async fn outage(scene: &Scene, client: &Pod, cluster: &Cluster, death: Death) ->
     tokio::time::sleep(WATCHED).await;
     if let Death::Silent = death {
         // What is stopped would not be missed by the kubelet for long.
-        cluster.node().kill_one(PROCESS).await?;
+        cluster.node().signal_one(PROCESS, "KILL").await?;
+    }
+    if let Death::Process | Death::Silent = death {
+        replace_restarted(cluster).await?;
     }
     let reports = try_join_all(probes.into_iter().map(Probe::stop)).await?;
     for report in &reports {
@@ -122,25 +125,34 @@ fn until_good(attempts: &[Attempt], killed: u64) -> u64 {
     next.map_or(u64::MAX, |next| next.at).saturating_sub(killed)
 }
 
+/// A kubelet waits longer each time before it starts a container again, and for minutes in the end.
+async fn replace_restarted(cluster: &Cluster) -> Result<()> {
+    let pods = cluster.api::<v1::Pod>(SYSTEM);
+    for pod in cluster.program_pods("gateway").await? {
+        let statuses = pod.status.and_then(|status| status.container_statuses);
+        let has_restarted = statuses.iter().flatten().any(|c| c.restart_count > 0);
+        if has_restarted && let Some(name) = pod.metadata.name {
+            pods.delete(&name, &DeleteParams::default()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// When it happened, in milliseconds since the epoch.
 async fn kill(cluster: &Cluster, death: Death) -> Result<u64> {
-    let at = now_ms();
     match death {
-        Death::Process => {
-            cluster.node().kill_one(PROCESS).await?;
-        }
-        Death::Silent => {
-            let stop = format!("kill -STOP $(pgrep -x -o {PROCESS})");
-            cluster.node().output(&stop).await?;
-        }
+        Death::Process => cluster.node().signal_one(PROCESS, "KILL").await,
+        Death::Silent => cluster.node().signal_one(PROCESS, "STOP").await,
         Death::Pod => {
             let pods = cluster.program_pods("gateway").await?;
             let victim = pods.first().and_then(|pod| pod.metadata.name.clone());
             let victim = victim.context("no gateway")?;
             let now = DeleteParams::default().grace_period(0);
+            let at = now_ms();
             cluster.api::<v1::Pod>(SYSTEM).delete(&victim, &now).await?;
+            Ok(at)
         }
     }
-    Ok(at)
 }
 
 // === impl Death ===
