@@ -32,6 +32,18 @@ async fn ready_scene(subject: &str) -> Result<(Scene, Pod)> {
     Ok((scene, client))
 }
 
+/// Runs an echo server in east, exported as `echo`; its clusterset IP in west.
+async fn echo_in_east(scene: &Scene) -> Result<String> {
+    let (east, west) = (scene.east(), scene.west());
+    let server = workload::echo("echo", scene.demo().toolbox());
+    scene
+        .apply(east, &format!("{server}---{}", workload::export("echo")))
+        .await?;
+    east.rolled_out(scene.namespace(), "deployment/echo")
+        .await?;
+    west.imported(scene.namespace(), "echo", &["east"]).await
+}
+
 fn pod_name(pod: &v1::Pod) -> Result<String> {
     pod.metadata.name.clone().context("a pod without name")
 }
@@ -72,13 +84,7 @@ async fn kill_gateway(cluster: &Cluster) -> Result<u64> {
 async fn a_gateway_killed_under_load_is_soon_forgotten() -> Result<()> {
     let (scene, client) = ready_scene("kill").await?;
     let (east, west) = (scene.east(), scene.west());
-    let server = workload::echo("echo", scene.demo().toolbox());
-    scene
-        .apply(east, &format!("{server}---{}", workload::export("echo")))
-        .await?;
-    east.rolled_out(scene.namespace(), "deployment/echo")
-        .await?;
-    west.imported(scene.namespace(), "echo", &["east"]).await?;
+    echo_in_east(&scene).await?;
     // The clients' gateway, then the servers'.
     for (round, cluster) in [("near", west), ("far", east)] {
         cluster
@@ -149,13 +155,7 @@ fn conversation(server: &str) -> String {
 async fn all_gateways_restart_at_once_under_load_and_nothing_is_cut() -> Result<()> {
     let (scene, client) = ready_scene("rolling").await?;
     let (east, west) = (scene.east(), scene.west());
-    let server = workload::echo("echo", scene.demo().toolbox());
-    scene
-        .apply(east, &format!("{server}---{}", workload::export("echo")))
-        .await?;
-    east.rolled_out(scene.namespace(), "deployment/echo")
-        .await?;
-    let echo = west.imported(scene.namespace(), "echo", &["east"]).await?;
+    let echo = echo_in_east(&scene).await?;
     let talk = conversation(&echo);
     wait_until("a conversation", ARRIVAL, async || {
         client.output(&talk, SHORT).await
@@ -333,15 +333,9 @@ async fn clusters_work_on_while_an_api_server_is_away() -> Result<()> {
     let (scene, in_west) = ready_scene("outage").await?;
     let (east, west) = (scene.east(), scene.west());
     scene.hello(west, "back", 2).await?;
-    let server = workload::echo("echo", scene.demo().toolbox());
-    scene
-        .apply(east, &format!("{server}---{}", workload::export("echo")))
-        .await?;
+    let echo = echo_in_east(&scene).await?;
     let in_east = scene.client(east).await?;
     scene.answers(&in_east, "back").await?;
-    east.rolled_out(scene.namespace(), "deployment/echo")
-        .await?;
-    let echo = west.imported(scene.namespace(), "echo", &["east"]).await?;
     wait_until("the first line", ARRIVAL, async || {
         in_west
             .output(&format!("echo a | socat -t 5 - TCP:{echo}:9000"), SHORT)
