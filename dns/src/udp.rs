@@ -18,6 +18,7 @@ mod worker;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::thread;
 
 use futures::future::select_all;
@@ -56,7 +57,7 @@ pub trait SlowPath: Send + Sync + 'static {
 #[derive(Default)]
 struct Threads {
     stop: CancellationToken,
-    wakers: Vec<Waker>,
+    wakers: Vec<Arc<Waker>>,
 }
 
 /// Answers on `sockets`, of which there is one at least, until it is dropped.
@@ -72,8 +73,8 @@ where
     let mut ends = Vec::new();
     for socket in sockets {
         let stop = threads.stop.clone();
-        let (worker, waker) = Worker::new(socket, handler.clone(), queue.clone(), stop)?;
-        threads.wakers.push(waker);
+        let worker = Worker::new(socket, handler.clone(), queue.clone(), stop)?;
+        threads.wakers.push(worker.waker());
         let (end, ended) = oneshot::channel();
         thread::Builder::new()
             .name("questions".to_owned())

@@ -22,6 +22,8 @@ pub(super) struct Worker<F> {
     fast_path: F,
     queue: mpsc::Sender<HandedOn>,
     stop: CancellationToken,
+    /// Closed before it has woken anybody, a waker wakes nobody.
+    waker: Arc<Waker>,
 }
 
 // === impl Worker ===
@@ -33,19 +35,24 @@ impl<F: FastPath> Worker<F> {
         fast_path: F,
         queue: mpsc::Sender<HandedOn>,
         stop: CancellationToken,
-    ) -> io::Result<(Self, Waker)> {
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let socket = Arc::new(Socket::new(socket)?);
         socket.register(poll.registry(), QUERIES)?;
-        let waker = Waker::new(poll.registry(), STOP)?;
-        let worker = Self {
+        let waker = Arc::new(Waker::new(poll.registry(), STOP)?);
+        Ok(Self {
             poll,
             socket,
             fast_path,
             queue,
             stop,
-        };
-        Ok((worker, waker))
+            waker,
+        })
+    }
+
+    /// What it is woken with.
+    pub(super) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
     }
 
     /// Answers, in the thread that calls, until it is told to stop.
