@@ -5,6 +5,7 @@ use std::net::UdpSocket;
 
 use tombolo_dns_datagrams::{self as datagrams, Datagram};
 
+use super::Verdict;
 use super::socket::Path;
 
 /// Answers that have not been sent.
@@ -25,19 +26,23 @@ pub(super) struct Answer {
 // === impl Outbox ===
 
 impl Outbox {
-    /// Has `fill` write a response for the client of `path`, which is kept if it says so.
-    pub(super) fn put<T>(&mut self, path: Path, fill: impl FnOnce(&mut Vec<u8>) -> (T, bool)) -> T {
+    /// Has `fill` write a response for the client of `path`, which is kept if that answers it.
+    pub(super) fn put(
+        &mut self,
+        path: Path,
+        fill: impl FnOnce(&mut Vec<u8>) -> Verdict,
+    ) -> Verdict {
         if self.filled == self.answers.len() {
             let response = Vec::new();
             self.answers.push(Answer { response, path });
         }
         let answer = &mut self.answers[self.filled];
-        let (outcome, is_kept) = fill(&mut answer.response);
-        if is_kept {
+        let verdict = fill(&mut answer.response);
+        if verdict == Verdict::Answered {
             answer.path = path;
             self.filled += 1;
         }
-        outcome
+        verdict
     }
 
     /// Whether there are as many as one call sends.

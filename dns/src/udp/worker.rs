@@ -84,8 +84,7 @@ impl<F: FastPath> Worker<F> {
                 continue;
             }
             let verdict = outbox.put(path, |response| {
-                let verdict = self.fast_path.answer(query, path.client, response);
-                (verdict, verdict == Verdict::Answered)
+                self.fast_path.answer(query, path.client, response)
             });
             if verdict == Verdict::HandOn {
                 self.hand_on(query, path);

@@ -48,24 +48,25 @@ impl<T: Resource + Serialize + DeserializeOwned> Packed<T> {
     /// The object.
     #[must_use]
     pub fn unpack(&self) -> Arc<T> {
-        match serde_json::from_slice(&self.json) {
-            Ok(object) => Arc::new(object),
-            Err(error) => unreachable!("{error} in what was read when it was packed"),
-        }
+        Arc::new(self.read())
     }
 
     /// The object's metadata alone.
     #[must_use]
     pub fn metadata(&self) -> ObjectMeta {
-        match serde_json::from_slice::<Head>(&self.json) {
-            Ok(head) => head.metadata,
-            Err(error) => unreachable!("{error} in what was read when it was packed"),
-        }
+        self.read::<Head>().metadata
     }
 
     /// Its resourceVersion.
     pub(super) fn version(&self) -> Option<u64> {
         self.version
+    }
+
+    fn read<D: DeserializeOwned>(&self) -> D {
+        match serde_json::from_slice(&self.json) {
+            Ok(read) => read,
+            Err(error) => unreachable!("{error} in what was read when it was packed"),
+        }
     }
 }
 
