@@ -189,6 +189,8 @@ impl Tasks {
     ) -> JoinHandle<()> {
         let kill = self.inner.kill.clone();
         let span = tracing::info_span!("task", name);
+        // Each future that wraps another by value keeps room for it twice, and here are several.
+        let future = Box::pin(future);
         let killable = async move {
             if kill.run_until_cancelled_owned(future).await.is_none() {
                 tracing::debug!("killed");

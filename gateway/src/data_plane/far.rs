@@ -32,11 +32,12 @@ impl DataPlane {
             ..
         } = incoming;
         if connect.protocol == tombolo_link::Protocol::Udp {
-            return self.answer_flow(&peer, &connect, responder).await;
+            return Box::pin(self.answer_flow(&peer, &connect, responder)).await;
         }
         let admission = self.admit();
         let dialled = match admission {
-            Some(_) => self.dial::<TcpStream>(&peer, &connect).await,
+            // What it takes to dial is let go before the connection is carried.
+            Some(_) => Box::pin(self.dial::<TcpStream>(&peer, &connect)).await,
             None => Err(refusal(RefusalReason::Overloaded, "too many connections")),
         };
         match dialled {

@@ -83,7 +83,9 @@ impl DataPlane {
             self.metrics.refuse(Direction::Outbound, "Overloaded");
             return;
         };
-        let opened = time::timeout(self.limits.open, self.open::<TcpStream>(port, address)).await;
+        // What it takes to open a connection is let go before the connection is carried.
+        let opening = Box::pin(self.open::<TcpStream>(port, address));
+        let opened = time::timeout(self.limits.open, opening).await;
         match opened.unwrap_or(Err(NotOpened::Timeout)) {
             Ok(Opened {
                 way,
