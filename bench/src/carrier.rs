@@ -33,7 +33,7 @@ pub(crate) enum Carrier {
     TomboloB,
 }
 
-/// Other settings of gateways, to compare in one run: flags of `gateway`, separated by blanks.
+/// Other gateways, to compare in one run: flags of `gateway`, separated by blanks, and other builds.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Variants {
     /// Flags of the gateways of tombolo-a, such as "--congestion cubic"
@@ -42,6 +42,12 @@ pub(crate) struct Variants {
     /// Flags of the gateways of tombolo-b
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     b: String,
+    /// Another build of this program, of which tombolo-a is
+    #[arg(long)]
+    a_program: Option<PathBuf>,
+    /// Another build of this program, of which tombolo-b is
+    #[arg(long)]
+    b_program: Option<PathBuf>,
 }
 
 /// A carrier that has been started.
@@ -91,8 +97,14 @@ impl Carrier {
             Self::HaproxyTcp | Self::HaproxyMtls => self.haproxy(certificates)?,
             Self::Stunnel => self.stunnel(certificates)?,
             Self::Tombolo => self.gateways(own, certificates, "")?,
-            Self::TomboloA => self.gateways(own, certificates, &variants.a)?,
-            Self::TomboloB => self.gateways(own, certificates, &variants.b)?,
+            Self::TomboloA => {
+                let program = variants.a_program.as_deref();
+                self.gateways(program.unwrap_or(own), certificates, &variants.a)?
+            }
+            Self::TomboloB => {
+                let program = variants.b_program.as_deref();
+                self.gateways(program.unwrap_or(own), certificates, &variants.b)?
+            }
         };
         Ok(Started {
             carrier: self,
@@ -166,7 +178,7 @@ impl Carrier {
 
     fn gateways(
         self,
-        own: &Path,
+        program: &Path,
         certificates: &Certificates,
         flags: &str,
     ) -> anyhow::Result<Vec<Process>> {
@@ -174,7 +186,7 @@ impl Carrier {
         let start = |side: Side| {
             let (space, _) = side.place(port);
             let link = port + 1;
-            let mut command = space.command(own);
+            let mut command = space.command(program);
             command.args(["gateway", "--cluster", side.name()]);
             command.args(["--peer", side.other().name()]);
             command.args(["--identity", &certificates.identity(side)]);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::transport;
 use crate::trust::CaBundle;
 
 /// Settings of the links of one gateway replica.
@@ -62,7 +63,7 @@ impl LinkConfig {
             replica: replica.into(),
             incarnation: String::new(),
             congestion: Congestion::default(),
-            mtu_upper_bound: 1452,
+            mtu_upper_bound: transport::MAX_MTU,
             connections_per_replica: 1,
             answer_timeout: Duration::from_secs(10),
             max_streams: 16_384,

@@ -21,6 +21,7 @@
 //! - which peer to dial when, how a catalog is told and when a connection is dead are decided by
 //!   pure state machines, to which time is an argument.
 
+mod batches;
 pub mod ca;
 mod catalog;
 mod config;

@@ -12,6 +12,7 @@ use quinn::{
 };
 use tombolo_link_wire::limits;
 
+use crate::batches::batching;
 use crate::config::{Congestion, LinkConfig};
 use crate::datagrams::{GuardedSocket, Strays};
 use crate::pool::MAX_CONNECTIONS_PER_REPLICA;
@@ -51,7 +52,7 @@ const ETHERNET: u16 = 1472;
 const TUNNELLED: u16 = limits::TUNNELLED as u16;
 
 /// The UDP payload of a jumbo frame of 9,000 bytes.
-const MAX_MTU: u16 = 8972;
+pub(crate) const MAX_MTU: u16 = 8972;
 
 /// An endpoint on a socket. It takes packets as large as peers with the same setting may send.
 pub(crate) fn endpoint(
@@ -68,7 +69,8 @@ pub(crate) fn endpoint(
     endpoint.cid_generator(move || counted.connection_ids());
     let socket = TokioRuntime.wrap_udp_socket(socket)?;
     let socket = GuardedSocket::new(socket, Arc::clone(strays), largest);
-    Endpoint::new_with_abstract_socket(endpoint, server, socket, Arc::new(TokioRuntime))
+    let (socket, runtime) = batching(socket);
+    Endpoint::new_with_abstract_socket(endpoint, server, socket, runtime)
 }
 
 /// An endpoint on one end of a tunnel.

@@ -229,9 +229,8 @@ async fn more_streams_than_allowed_are_refused_instead_of_hanging() {
 async fn jumbo_packets_are_found_and_lost_by_nobody() {
     let east = Cluster::new("east");
     let west = Cluster::new("west");
-    let jumbo = |config: &mut tombolo_link::LinkConfig| config.mtu_upper_bound = 8972;
-    let mut in_east = east.gateway_with("east-1", &east.issue(), jumbo);
-    let in_west = west.gateway_with("west-1", &west.issue(), jumbo);
+    let mut in_east = east.gateway("east-1");
+    let in_west = west.gateway("west-1");
     in_east.links.set_peers(vec![west.peer(&[])]);
     in_west
         .links
