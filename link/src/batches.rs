@@ -25,8 +25,8 @@ mod signal;
 #[cfg(test)]
 mod tests;
 
-/// How often a task runs on at most before others have their turn: what it sends fills a call, if
-/// the connection's ten and twenty packets are full-sized Ethernet's.
+/// How often a task runs at most before others have their turn. Three times twenty packets of
+/// Ethernet's size are more than a call takes.
 const TURNS: usize = 3;
 
 tokio::task_local! {
@@ -198,7 +198,8 @@ impl Future for Driver {
                 break;
             }
         }
-        // What the socket does not take now, it takes before the task runs again.
+        // What the socket does not take now, it takes before the task runs again; if it never does,
+        // the connection has ended and nobody waits for it.
         let _ = this.flush(cx);
         if this.signal.end() {
             cx.waker().wake_by_ref();

@@ -25,7 +25,7 @@ const LONG_HEADER: u8 = 0x80;
 const SHORTEST: usize = 21;
 /// The most that one call of the kernel's segment offload takes, in bytes. quinn packs ten packets
 /// into one whatever their size, and takes the kernel's refusal for a lost packet.
-const SEGMENTED: usize = 65_507;
+pub(crate) const SEGMENTED: usize = 65_507;
 
 /// Datagrams that were of no connection.
 #[derive(Debug, Default)]

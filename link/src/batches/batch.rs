@@ -6,9 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use quinn::AsyncUdpSocket;
 use quinn::udp::{EcnCodepoint, Transmit};
 
-/// The most that one call of the kernel's segment offload takes, in bytes.
-const BYTES: usize = 65_507;
-/// And in packets (`UDP_MAX_SEGMENTS` before Linux 6.9).
+use crate::datagrams::SEGMENTED;
+
+/// The most that one call of the kernel's segment offload takes, in packets (`UDP_MAX_SEGMENTS`
+/// before Linux 6.9).
 const SEGMENTS: usize = 64;
 
 /// Packets of one size to one receiver; only the last may be shorter.
@@ -59,7 +60,7 @@ impl Batch {
             }
         }
         if self.shape.is_none() {
-            self.bytes.reserve_exact(BYTES);
+            self.bytes.reserve_exact(SEGMENTED);
         }
         self.shape = Some(shape);
         self.bytes.extend_from_slice(packets);
@@ -97,7 +98,7 @@ impl Batch {
     fn fits(&self, more: usize, segment: usize) -> bool {
         let closed = !self.bytes.len().is_multiple_of(segment);
         let bytes = self.bytes.len() + more;
-        !closed && bytes <= BYTES && bytes.div_ceil(segment) <= SEGMENTS
+        !closed && bytes <= SEGMENTED && bytes.div_ceil(segment) <= SEGMENTS
     }
 }
 
