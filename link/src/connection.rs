@@ -18,6 +18,7 @@ use crate::status::{Carrier, ConnectionStats};
 use crate::stream::{InFlight, LinkStream, RecvHalf, SendHalf, StreamError};
 use crate::trust::{self, Chain, Role, Trust, TrustError};
 use crate::tunnel::{self, Tunnel};
+use crate::unreachable::{Hearing, Route};
 
 #[cfg(test)]
 mod tests;
@@ -108,6 +109,8 @@ enum ControlError {
     Write(#[from] StreamError),
     #[error("{MISSED} pings were not answered")]
     Unanswered,
+    #[error("nobody is there any more")]
+    Unreachable,
     #[error("the peer does not read the control stream")]
     Stuck,
 }
@@ -287,11 +290,21 @@ impl Connection {
         }
     }
 
+    /// By which way its packets go; nothing if TCP carries them.
+    fn route(&self) -> Option<Route> {
+        if self.tunnel.is_some() {
+            return None;
+        }
+        let own = self.endpoint.local_addr().ok()?;
+        Some(Route::new(own.port(), self.quic.remote_address()))
+    }
+
     /// Keeps the control stream until the connection ends. From `expiry` on, when it is retired, or
     /// when this side drains, the peer is asked to open nothing new.
     pub(crate) async fn run_control(
         &self,
         mut control: ControlStream,
+        mut hearing: Hearing,
         draining: CancellationToken,
         expiry: Instant,
         emit: impl Fn(ConnectionEvent),
@@ -323,6 +336,13 @@ impl Connection {
                     told_drain = true;
                     write(&mut control.send, Control::GoAway).await
                 }
+                Ok(lost) = hearing.recv() => {
+                    if Some(lost) == self.route() {
+                        self.suspect();
+                        heartbeat.handle_unreachable(Instant::now(), self.received(), self.patience());
+                    }
+                    Ok(())
+                }
                 frame = control.frames.next(&mut control.recv) => {
                     self.handle_frame(frame, &mut control.send, &mut heartbeat, &emit).await
                 }
@@ -343,12 +363,18 @@ impl Connection {
                         {
                             self.close(code);
                         }
-                        beat(&mut control.send, &mut heartbeat, now).await
+                        let beat = heartbeat.handle_timeout(now, self.received());
+                        obey(&mut control.send, beat).await
                     }
                 }
             };
             if let Err(error) = step {
                 tracing::debug!(cluster = %self.cluster, replica = %self.replica, %error, "control stream");
+                if let ControlError::Unreachable = error {
+                    self.quic
+                        .close(VarInt::from_u32(error.close_code().code()), b"");
+                    break Ended::unreachable();
+                }
                 self.close(error.close_code());
                 break Ended::from(&self.quic.closed().await);
             }
@@ -405,19 +431,16 @@ impl ControlError {
             Self::Finished | Self::Frame(_) | Self::Decode(_) | Self::Write(_) => {
                 CloseCode::Malformed
             }
-            Self::Unanswered | Self::Stuck => CloseCode::Unresponsive,
+            Self::Unanswered | Self::Unreachable | Self::Stuck => CloseCode::Unresponsive,
         }
     }
 }
 
-async fn beat(
-    send: &mut SendHalf,
-    heartbeat: &mut Heartbeat,
-    now: Instant,
-) -> Result<(), ControlError> {
-    match heartbeat.handle_timeout(now) {
+async fn obey(send: &mut SendHalf, beat: Beat) -> Result<(), ControlError> {
+    match beat {
         Beat::Ping(seq) => write(send, Control::Ping(seq)).await,
         Beat::Dead => Err(ControlError::Unanswered),
+        Beat::Unreachable => Err(ControlError::Unreachable),
         Beat::NotDue => Ok(()),
     }
 }

@@ -79,8 +79,9 @@ pub(crate) async fn dial(
     let remote = resolve(address, attempt).await?;
     let socket = |error| DialError::Socket { remote, error };
     let bound = socket::dial(remote).map_err(socket)?;
-    let endpoint =
-        transport::endpoint(&local.config, None, bound, &local.strays).map_err(socket)?;
+    let (strays, unreachable) = (&local.strays, &local.unreachable);
+    let endpoint = transport::endpoint(&local.config, None, bound, strays, unreachable);
+    let endpoint = endpoint.map_err(socket)?;
     handshake(local, cluster, remote, endpoint, None).await
 }
 

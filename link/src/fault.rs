@@ -36,6 +36,16 @@ impl Ended {
         }
     }
 
+    /// The network said that nobody is there, and nobody answered.
+    pub(crate) fn unreachable() -> Self {
+        Self {
+            reason: "Unreachable",
+            message: "the network says that nobody is there any more".to_owned(),
+            by_peer: None,
+            refused: false,
+        }
+    }
+
     pub(crate) fn fault(&self) -> LinkFault {
         LinkFault {
             reason: self.reason,

@@ -16,6 +16,16 @@ pub(crate) struct Heartbeat {
     next_ping: Instant,
     next_seq: u64,
     unanswered: VecDeque<(u64, Instant)>,
+    doubt: Option<Doubt>,
+}
+
+/// Somebody says that the other end is not there.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    /// Datagrams that had come from it until then.
+    received: u64,
+    /// When it must have answered what was sent to it after that.
+    until: Instant,
 }
 
 /// What is to be done when a [`Heartbeat`] is due.
@@ -23,6 +33,8 @@ pub(crate) struct Heartbeat {
 pub(crate) enum Beat {
     Ping(u64),
     Dead,
+    /// It did not answer when it was said that nobody is there.
+    Unreachable,
     NotDue,
 }
 
@@ -34,14 +46,39 @@ impl Heartbeat {
             next_ping: now,
             next_seq: 1,
             unanswered: VecDeque::with_capacity(MISSED),
+            doubt: None,
         }
     }
 
     pub(crate) fn poll_timeout(&self) -> Instant {
-        self.next_ping
+        let doubt = self.doubt.map_or(self.next_ping, |doubt| doubt.until);
+        self.next_ping.min(doubt)
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Beat {
+    /// The network says that nobody is there. Whoever is there answers the ping that follows within
+    /// `patience`; `received` is how many datagrams came so far.
+    pub(crate) fn handle_unreachable(&mut self, now: Instant, received: u64, patience: Duration) {
+        if self.doubt.is_some() {
+            return;
+        }
+        let until = now + patience;
+        self.doubt = Some(Doubt { received, until });
+        // It is not to count as one more that was missed.
+        if self.unanswered.len() < MISSED {
+            self.next_ping = now;
+        }
+    }
+
+    /// `received` is how many datagrams came so far.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, received: u64) -> Beat {
+        if let Some(doubt) = self.doubt
+            && now >= doubt.until
+        {
+            if received == doubt.received {
+                return Beat::Unreachable;
+            }
+            self.doubt = None;
+        }
         if now < self.next_ping {
             return Beat::NotDue;
         }
@@ -58,7 +95,9 @@ impl Heartbeat {
     /// Whether the last ping that was due before `now` has no answer yet: it may be dead already.
     pub(crate) fn is_suspect(&self, now: Instant) -> bool {
         let oldest = self.unanswered.front();
-        oldest.is_some_and(|(_, sent_at)| now.saturating_duration_since(*sent_at) >= INTERVAL)
+        self.doubt.is_some()
+            || oldest
+                .is_some_and(|(_, sent_at)| now.saturating_duration_since(*sent_at) >= INTERVAL)
     }
 
     /// The round-trip time, if the pong answers a ping of which it was not known. It answers all
@@ -66,6 +105,7 @@ impl Heartbeat {
     pub(crate) fn handle_pong(&mut self, now: Instant, seq: u64) -> Option<Duration> {
         let position = self.unanswered.iter().position(|(sent, _)| *sent == seq)?;
         let (_, sent_at) = self.unanswered.drain(..=position).next_back()?;
+        self.doubt = None;
         Some(now.saturating_duration_since(sent_at))
     }
 }
@@ -81,14 +121,17 @@ mod tests {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start);
 
-        assert_eq!(heartbeat.handle_timeout(start), Beat::Ping(1));
-        assert_eq!(heartbeat.handle_timeout(start + MILLISECOND), Beat::NotDue);
+        assert_eq!(heartbeat.handle_timeout(start, 0), Beat::Ping(1));
+        assert_eq!(
+            heartbeat.handle_timeout(start + MILLISECOND, 0),
+            Beat::NotDue
+        );
         assert_eq!(
             heartbeat.handle_pong(start + 40 * MILLISECOND, 1),
             Some(40 * MILLISECOND)
         );
         assert_eq!(heartbeat.poll_timeout(), start + INTERVAL);
-        assert_eq!(heartbeat.handle_timeout(start + INTERVAL), Beat::Ping(2));
+        assert_eq!(heartbeat.handle_timeout(start + INTERVAL, 0), Beat::Ping(2));
     }
 
     #[test]
@@ -97,23 +140,26 @@ mod tests {
         let mut heartbeat = Heartbeat::new(start);
 
         for second in 0..3 {
-            let beat = heartbeat.handle_timeout(start + second * INTERVAL);
+            let beat = heartbeat.handle_timeout(start + second * INTERVAL, 0);
             assert_eq!(beat, Beat::Ping(u64::from(second) + 1));
         }
 
-        assert_eq!(heartbeat.handle_timeout(start + 3 * INTERVAL), Beat::Dead);
+        assert_eq!(
+            heartbeat.handle_timeout(start + 3 * INTERVAL, 0),
+            Beat::Dead
+        );
     }
 
     #[test]
     fn death_is_noticed_within_three_seconds() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start);
-        heartbeat.handle_timeout(start);
+        heartbeat.handle_timeout(start, 0);
         // The last sign of life.
         heartbeat.handle_pong(start, 1);
 
         let mut now = start;
-        while heartbeat.handle_timeout(now) != Beat::Dead {
+        while heartbeat.handle_timeout(now, 0) != Beat::Dead {
             now = heartbeat.poll_timeout();
         }
 
@@ -124,7 +170,7 @@ mod tests {
     fn the_first_missed_ping_raises_suspicion_and_its_answer_ends_it() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start);
-        heartbeat.handle_timeout(start);
+        heartbeat.handle_timeout(start, 0);
 
         assert!(!heartbeat.is_suspect(start + INTERVAL - MILLISECOND));
         assert!(heartbeat.is_suspect(start + INTERVAL));
@@ -137,14 +183,14 @@ mod tests {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start);
         for second in 0..3 {
-            heartbeat.handle_timeout(start + second * INTERVAL);
+            heartbeat.handle_timeout(start + second * INTERVAL, 0);
         }
 
         let rtt = heartbeat.handle_pong(start + 2 * INTERVAL + MILLISECOND, 3);
 
         assert_eq!(rtt, Some(MILLISECOND));
         assert_eq!(
-            heartbeat.handle_timeout(start + 3 * INTERVAL),
+            heartbeat.handle_timeout(start + 3 * INTERVAL, 0),
             Beat::Ping(4)
         );
     }
@@ -153,7 +199,7 @@ mod tests {
     fn invented_and_repeated_pongs_mean_nothing() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start);
-        heartbeat.handle_timeout(start);
+        heartbeat.handle_timeout(start, 0);
 
         assert_eq!(heartbeat.handle_pong(start, 7), None);
         assert_eq!(heartbeat.handle_pong(start, 1), Some(Duration::ZERO));
@@ -164,11 +210,49 @@ mod tests {
     fn a_pause_of_this_process_is_not_the_peers_death() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(start);
-        heartbeat.handle_timeout(start);
+        heartbeat.handle_timeout(start, 0);
 
         assert_eq!(
-            heartbeat.handle_timeout(start + 60 * INTERVAL),
+            heartbeat.handle_timeout(start + 60 * INTERVAL, 0),
             Beat::Ping(2)
         );
+    }
+
+    #[test]
+    fn who_is_said_to_be_gone_is_asked_at_once_and_suspect_until_it_answers() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start);
+        heartbeat.handle_timeout(start, 7);
+        heartbeat.handle_pong(start, 1);
+
+        let now = start + MILLISECOND;
+        heartbeat.handle_unreachable(now, 7, INTERVAL);
+        assert_eq!(heartbeat.poll_timeout(), now);
+        assert!(heartbeat.is_suspect(now));
+        assert_eq!(heartbeat.handle_timeout(now, 7), Beat::Ping(2));
+        // Said again and again, it is asked once.
+        heartbeat.handle_unreachable(now, 7, INTERVAL);
+        assert_eq!(heartbeat.handle_timeout(now, 7), Beat::NotDue);
+
+        heartbeat.handle_pong(now + MILLISECOND, 2);
+
+        assert!(!heartbeat.is_suspect(now + MILLISECOND));
+        let beat = heartbeat.handle_timeout(now + INTERVAL, 8);
+        assert_eq!(beat, Beat::Ping(3));
+    }
+
+    #[test]
+    fn who_is_said_to_be_gone_and_does_not_answer_is_dead() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(start);
+        heartbeat.handle_timeout(start, 7);
+        heartbeat.handle_unreachable(start, 7, 10 * MILLISECOND);
+        let until = start + 10 * MILLISECOND;
+        assert_eq!(heartbeat.handle_timeout(start, 7), Beat::Ping(2));
+        assert_eq!(heartbeat.poll_timeout(), until);
+
+        assert_eq!(heartbeat.handle_timeout(until, 7), Beat::Unreachable);
+        // Whatever came from there shows that somebody lives, be it no pong.
+        assert_eq!(heartbeat.handle_timeout(until, 8), Beat::NotDue);
     }
 }

@@ -43,6 +43,7 @@ mod listen;
 mod local;
 mod open;
 mod peer;
+mod poller;
 mod pool;
 mod refusals;
 mod socket;
@@ -54,6 +55,8 @@ mod tls;
 mod transport;
 mod trust;
 mod tunnel;
+mod udp;
+mod unreachable;
 
 pub use catalog::{CatalogEvent, CatalogSnapshot, CatalogStream, CatalogUpdate};
 pub use config::{Congestion, LinkConfig, PeerConfig};

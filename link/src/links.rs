@@ -33,6 +33,7 @@ use crate::stream::LinkStream;
 use crate::tls::{self, TlsError};
 use crate::trust::{PeerVerifier, Trust};
 use crate::tunnel::{self, Admission};
+use crate::unreachable::Unreachable;
 use crate::{socket, transport};
 
 /// Connections that wait for the gateway to look at them; further ones are refused.
@@ -103,8 +104,10 @@ impl Links {
             .transport_config(Arc::clone(&transport))
             .max_incoming(config.max_handshakes);
         let strays = Arc::new(Strays::default());
+        let unreachable = Unreachable::default();
         let socket = socket::listen(config.listen).map_err(listening)?;
-        let endpoint = transport::endpoint(&config, Some(server_config.clone()), socket, &strays)
+        let server = Some(server_config.clone());
+        let endpoint = transport::endpoint(&config, server, socket, &strays, &unreachable)
             .map_err(listening)?;
         let address = endpoint.local_addr().map_err(listening)?;
         let (sender, incoming) = mpsc::channel(INCOMING);
@@ -127,6 +130,7 @@ impl Links {
             headcounts: watch::Sender::default(),
             counts: Counts::default(),
             strays,
+            unreachable,
             admission,
             refusals: Mutex::new(RefusalLog::default()),
             tasks: TaskTracker::new(),

@@ -30,6 +30,7 @@ use crate::refusals::RefusalLog;
 use crate::status::PeerLink;
 use crate::trust::Trust;
 use crate::tunnel::Admission;
+use crate::unreachable::Unreachable;
 
 pub(crate) type Status = BTreeMap<String, PeerLink>;
 
@@ -52,6 +53,7 @@ pub(crate) struct Local {
     pub(crate) headcounts: watch::Sender<Arc<AllHeadcounts>>,
     pub(crate) counts: Counts,
     pub(crate) strays: Arc<Strays>,
+    pub(crate) unreachable: Unreachable,
     pub(crate) admission: Arc<Admission>,
     pub(crate) refusals: Mutex<RefusalLog>,
     pub(crate) tasks: TaskTracker,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use quinn::congestion::{BbrConfig, CubicConfig};
 use quinn::{
-    AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, Runtime,
-    ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
 };
 use tombolo_link_wire::limits;
 
@@ -17,6 +17,8 @@ use crate::config::{Congestion, LinkConfig};
 use crate::datagrams::{GuardedSocket, Strays};
 use crate::pool::MAX_CONNECTIONS_PER_REPLICA;
 use crate::steady::SteadyConfig;
+use crate::udp::HearingSocket;
+use crate::unreachable::Unreachable;
 
 /// What one stream may hold at the receiver, in bytes: 800 Mbit/s a connection at 40 ms.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
@@ -60,6 +62,7 @@ pub(crate) fn endpoint(
     server: Option<ServerConfig>,
     socket: UdpSocket,
     strays: &Arc<Strays>,
+    unreachable: &Unreachable,
 ) -> io::Result<Endpoint> {
     let largest = mtu(config).max(ETHERNET);
     let mut endpoint = EndpointConfig::default();
@@ -67,7 +70,7 @@ pub(crate) fn endpoint(
     let _ = endpoint.max_udp_payload_size(largest);
     let counted = Arc::clone(strays);
     endpoint.cid_generator(move || counted.connection_ids());
-    let socket = TokioRuntime.wrap_udp_socket(socket)?;
+    let socket = HearingSocket::new(socket, unreachable)?;
     let socket = GuardedSocket::new(socket, Arc::clone(strays), largest);
     let (socket, runtime) = batching(socket);
     Endpoint::new_with_abstract_socket(endpoint, server, socket, runtime)

@@ -7,6 +7,7 @@ use rustls_pki_types::PrivateKeyDer;
 use tokio::time::timeout;
 
 use super::*;
+use crate::unreachable::Unreachable;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -141,7 +142,9 @@ impl End {
         let (told, drained) = (Arc::clone(&events), draining.clone());
         tokio::spawn(async move {
             let emit = |event| told.lock().push(event);
-            run.run_control(others, drained, expiry, emit).await;
+            let hearing = Unreachable::default().hearing();
+            run.run_control(others, hearing, drained, expiry, emit)
+                .await;
         });
         Self {
             quic,

@@ -282,13 +282,14 @@ impl PeerTask {
         let not_after = connection.credentials.not_after();
         let expiry = self.local.expiry(not_after);
         let controlled = Arc::clone(&connection);
+        let hearing = self.local.unreachable.hearing();
         self.local.spawn(async move {
             let emit = |event| {
                 // As in `Peer::send`.
                 let _ = commands.send(Command::Connection(id, event));
             };
             controlled
-                .run_control(control, draining, expiry, emit)
+                .run_control(control, hearing, draining, expiry, emit)
                 .await;
         });
         let local = Arc::clone(&self.local);

@@ -46,7 +46,7 @@ impl Outbox {
         true
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         has_room(&self.frames.lock()) || self.closed.is_cancelled()
     }
 

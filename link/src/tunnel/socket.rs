@@ -1,11 +1,10 @@
 //! What quinn takes for a UDP socket.
 
-use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -14,6 +13,7 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
 
 use super::outbox::Outbox;
+use crate::poller::Poller;
 
 /// One end of a tunnel. It ends with the endpoint that has it.
 #[derive(Debug)]
@@ -24,20 +24,18 @@ pub(super) struct TunnelSocket {
     pub(super) remote: SocketAddr,
 }
 
-/// Waits for room in an outbox, for one of the tasks that send.
-struct RoomPoller {
-    outbox: Arc<Outbox>,
-    waiting: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
-}
-
 // === impl TunnelSocket ===
 
 impl AsyncUdpSocket for TunnelSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(RoomPoller {
-            outbox: Arc::clone(&self.outbox),
-            waiting: None,
-        })
+        let outbox = Arc::clone(&self.outbox);
+        Box::pin(Poller::new(move || {
+            let room = Arc::clone(&outbox).room();
+            Box::pin(async move {
+                room.await;
+                Ok(())
+            })
+        }))
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -90,26 +88,5 @@ impl AsyncUdpSocket for TunnelSocket {
 impl Drop for TunnelSocket {
     fn drop(&mut self) {
         self.outbox.close();
-    }
-}
-
-// === impl RoomPoller ===
-
-impl UdpPoller for RoomPoller {
-    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.waiting.is_none() && self.outbox.has_room() {
-            return Poll::Ready(Ok(()));
-        }
-        let outbox = Arc::clone(&self.outbox);
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(outbox.room()));
-        ready!(waiting.as_mut().poll(cx));
-        self.waiting = None;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl fmt::Debug for RoomPoller {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoomPoller").finish_non_exhaustive()
     }
 }

@@ -121,6 +121,37 @@ async fn when_a_replica_is_killed_connections_open_through_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn that_a_replica_was_killed_the_network_tells_either_side() {
+    for killed_dials in [true, false] {
+        let (east, west) = (Cluster::new("east"), Cluster::new("west"));
+        let alive = west.gateway("west-1");
+        let doomed = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let killed = {
+            let _inside = doomed.enter();
+            east.gateway("east-1")
+        };
+        let (at_alive, at_killed) = ([alive.address()], [killed.address()]);
+        let (dials, is_dialled) = match killed_dials {
+            true => (west.peer(&at_alive), east.peer(&[])),
+            false => (west.peer(&[]), east.peer(&at_killed)),
+        };
+        killed.links.set_peers(vec![dials]);
+        alive.links.set_peers(vec![is_dialled]);
+        alive.connected("east").await;
+
+        // Its tasks end, and then its sockets: nothing is said to anybody.
+        let stop = move || doomed.shutdown_timeout(Duration::from_secs(10));
+        tokio::task::spawn_blocking(stop).await.unwrap();
+        drop(killed);
+
+        alive.counted(Event::ConnectionClosed, "Unreachable").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_new_is_opened_through_a_replica_that_drains() {
     let mut net = Net::new().await;
     net.west.replicas("east", 2).await;
