@@ -116,6 +116,7 @@ if ! $quick; then
     end_to_end traffic 4 || true
     end_to_end policy 3 || true
     end_to_end boundaries 2 || true
+    end_to_end resolvers 1 || true
     end_to_end faults 1 || true
     end_to_end uninstall 1 || true
     if ((failed > before)); then diagnose east west; fi

@@ -169,9 +169,9 @@ mod tests {
     }
 
     fn mapped(to: SocketAddr, from: SocketAddr) -> SocketAddr {
-        match to.ip() {
-            std::net::IpAddr::V4(v4) if from.is_ipv6() => (v4.to_ipv6_mapped(), to.port()).into(),
-            ip => (ip, to.port()).into(),
+        match to {
+            SocketAddr::V4(v4) if from.is_ipv6() => (v4.ip().to_ipv6_mapped(), v4.port()).into(),
+            SocketAddr::V4(_) | SocketAddr::V6(_) => to,
         }
     }
 
