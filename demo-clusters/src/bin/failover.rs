@@ -21,7 +21,7 @@ use tombolo_demo_clusters::{Cluster, Pod, Probe, Scene};
 /// Clients that connect at a time: each does so five times a second, so together every 40 ms or so.
 const PROBES: usize = 5;
 /// How long clients are watched after a kill.
-const WATCHED: Duration = Duration::from_secs(15);
+const WATCHED: Duration = Duration::from_secs(10);
 const KILLS: usize = 20;
 /// The kernel keeps 15 characters of a program's name.
 const PROCESS: &str = "tombolo-gateway";
