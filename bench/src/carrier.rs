@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use clap::ValueEnum;
@@ -62,7 +63,7 @@ pub(crate) struct Started {
 
 /// One side of a pair that carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
+pub(crate) enum Side {
     Near,
     Far,
 }
@@ -184,14 +185,8 @@ impl Carrier {
     ) -> anyhow::Result<Vec<Process>> {
         let port = self.port();
         let start = |side: Side| {
-            let (space, _) = side.place(port);
             let link = port + 1;
-            let mut command = space.command(program);
-            command.args(["gateway", "--cluster", side.name()]);
-            command.args(["--peer", side.other().name()]);
-            command.args(["--identity", &certificates.identity(side)]);
-            command.args(["--peer-ca", &certificates.ca(side.other())]);
-            command.args(["--listen", &format!("0.0.0.0:{link}")]);
+            let mut command = gateway(side, program, certificates, link);
             match side {
                 Side::Near => command
                     .args(["--dial", &format!("{FAR}:{link}")])
@@ -284,9 +279,7 @@ impl Certificates {
             fs::write(certificates.pem(side), both)?;
         }
         // stunnel refuses keys that others may read.
-        run(std::process::Command::new("chmod")
-            .args(["-R", "go="])
-            .arg(directory))?;
+        run(Command::new("chmod").args(["-R", "go="]).arg(directory))?;
         Ok(certificates)
     }
 
@@ -306,6 +299,23 @@ impl Certificates {
     fn identity(&self, side: Side) -> String {
         self.file(side, "")
     }
+}
+
+/// The command of a gateway that listens at `link`, without what it dials, imports and exports.
+pub(crate) fn gateway(
+    side: Side,
+    program: &Path,
+    certificates: &Certificates,
+    link: u16,
+) -> Command {
+    let (space, _) = side.place(link);
+    let mut command = space.command(program);
+    command.args(["gateway", "--cluster", side.name()]);
+    command.args(["--peer", side.other().name()]);
+    command.args(["--identity", &certificates.identity(side)]);
+    command.args(["--peer-ca", &certificates.ca(side.other())]);
+    command.args(["--listen", &format!("0.0.0.0:{link}")]);
+    command
 }
 
 /// The server's command.

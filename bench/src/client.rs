@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::load;
 use crate::say;
+use crate::{load, probe};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -44,6 +44,12 @@ pub(crate) enum Load {
         /// How many at a time
         #[arg(long, default_value_t = 16)]
         parallel: usize,
+    },
+    /// New connections at a steady rate, each told when it is over, until it is killed
+    Probe {
+        /// How many a second
+        #[arg(long, default_value_t = 50)]
+        rate: u32,
     },
     /// Connections that say nothing, until standard input ends
     Idle {
@@ -86,6 +92,7 @@ impl Args {
             Load::Bulk { streams, down } => load::bulk(target, time, streams, down).await?,
             Load::Ask { beside } => load::ask(target, time, beside).await?,
             Load::Connect { parallel } => load::connect(target, time, parallel).await,
+            Load::Probe { rate } => return probe::probe(target, rate).await,
             Load::Idle { connections } => {
                 let (measured, held) = load::idle(target, connections).await;
                 say(&serde_json::to_string(&measured)?)?;

@@ -47,9 +47,15 @@ pub(crate) struct Args {
     /// Where to listen for links
     #[arg(long)]
     listen: SocketAddr,
-    /// The other gateway, if this one dials
+    /// The other gateways, if this one dials
+    #[arg(long, value_delimiter = ',')]
+    dial: Vec<String>,
+    /// This replica's name [default: the cluster's ID]
     #[arg(long)]
-    dial: Option<String>,
+    replica: Option<String>,
+    /// How many replicas this cluster's gateway has
+    #[arg(long, default_value_t = 1)]
+    replicas: u32,
     /// Port on which clients of the other cluster's server are taken
     #[arg(long)]
     import: Option<u16>,
@@ -91,7 +97,8 @@ impl Args {
     }
 
     async fn serve(self, files: u64) -> anyhow::Result<()> {
-        let mut config = LinkConfig::new(self.listen, &self.cluster);
+        let replica = self.replica.as_ref().unwrap_or(&self.cluster);
+        let mut config = LinkConfig::new(self.listen, replica);
         if let Some(congestion) = self.congestion {
             config.congestion = congestion.into();
         }
@@ -103,7 +110,7 @@ impl Args {
         }
         let identity =
             IdentityFiles::new(self.identity.join("tls.crt"), self.identity.join("tls.key"));
-        let (catalog, siblings) = (watch::channel(None).1, watch::channel(1).1);
+        let (catalog, siblings) = (watch::channel(None).1, watch::channel(self.replicas).1);
         let (links, incoming) = Links::start(config, identity, catalog, siblings)?;
 
         let allowed = self.export.map(|server| server.ip().into());
@@ -125,20 +132,10 @@ impl Args {
         let ca = std::fs::read_to_string(&self.peer_ca).context("the other cluster's CA")?;
         links.set_peers(vec![PeerConfig {
             cluster: self.peer.clone(),
-            addresses: self.dial.into_iter().collect(),
+            addresses: self.dial,
             bundle: CaBundle::parse(&ca)?,
         }]);
-        let mut status = links.status();
-        let linked = |peers: &Arc<BTreeMap<String, tombolo_link::PeerLink>>| {
-            peers
-                .get(&self.peer)
-                .is_some_and(|peer| peer.is_connected())
-        };
-        status.wait_for(linked).await?;
-        say("ready")?;
-        // Until it is killed.
-        std::future::pending::<()>().await;
-        Ok(())
+        tell_replicas(&links, &self.peer).await
     }
 
     fn fill(&self, world: &World) {
@@ -194,6 +191,23 @@ impl From<Control> for Congestion {
             Control::Cubic => Self::Cubic,
             Control::Bbr => Self::Bbr,
         }
+    }
+}
+
+/// Prints the replicas of the peer that are linked whenever they are others, until it is killed.
+async fn tell_replicas(links: &Links, peer: &str) -> anyhow::Result<()> {
+    let mut status = links.status();
+    let mut told = Vec::new();
+    loop {
+        let linked: Vec<String> = match status.borrow_and_update().get(peer) {
+            Some(link) => link.replicas.keys().cloned().collect(),
+            None => Vec::new(),
+        };
+        if linked != told {
+            say(&linked.join(" "))?;
+            told = linked;
+        }
+        status.changed().await?;
     }
 }
 

@@ -134,7 +134,8 @@ async fn open(target: SocketAddr, what: u8) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-async fn open_and_hear(target: SocketAddr) -> std::io::Result<TcpStream> {
+/// Opens a connection, says a byte, and hears it.
+pub(crate) async fn open_and_hear(target: SocketAddr) -> std::io::Result<TcpStream> {
     let mut stream = open(target, ECHO).await?;
     stream.write_u8(0).await?;
     stream.read_u8().await?;

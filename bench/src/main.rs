@@ -7,16 +7,18 @@
 //! `run` makes the namespaces, starts each [carrier] between client and server, and
 //! measures them in turn, so that a ratio compares what ran in the same minute. The gateways are
 //! the product's data plane and links with tables filled by hand: what differs from a pod is that
-//! nobody watches an API server.
+//! nobody watches an API server. `failover` kills replicas of the far gateway under new connections.
 
 mod carrier;
 mod changes;
 mod client;
 mod delay;
+mod failover;
 mod figures;
 mod gateway;
 mod lab;
 mod load;
+mod probe;
 mod process;
 mod report;
 mod run;
@@ -35,6 +37,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 enum Args {
     /// Measures everything (root)
     Run(run::Args),
+    /// Kills replicas of the far gateway, and tells how new connections fare (root)
+    Failover(failover::Args),
     /// A gateway, as `run` starts it
     Gateway(gateway::Args),
     /// The server behind the far gateway
@@ -52,6 +56,7 @@ enum Args {
 fn main() -> anyhow::Result<()> {
     match Args::parse() {
         Args::Run(args) => args.run(),
+        Args::Failover(args) => args.run(),
         Args::Gateway(args) => args.run(),
         Args::Server(args) => args.run(),
         Args::Client(args) => args.run(),

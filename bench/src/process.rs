@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -33,11 +35,36 @@ impl Process {
     pub(crate) fn line(&mut self) -> anyhow::Result<String> {
         let mut line = String::new();
         let out = self.child.stdout.as_mut().context("no output")?;
-        // It prints one line only, so nothing is lost with the reader.
+        // What else it prints nobody reads, so nothing is lost with the reader.
         if BufReader::new(out).read_line(&mut line)? == 0 {
             bail!("{} ended", self.name);
         }
         Ok(line.trim_end().to_owned())
+    }
+
+    /// All lines that it prints.
+    pub(crate) fn lines(&mut self) -> anyhow::Result<mpsc::Receiver<String>> {
+        let out = self.child.stdout.take().context("no output")?;
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let lines = BufReader::new(out).lines().map_while(Result::ok);
+            // Until the receiver is gone.
+            lines.map(|line| sender.send(line)).all(|sent| sent.is_ok())
+        });
+        Ok(receiver)
+    }
+
+    /// Sends it a signal, such as STOP.
+    pub(crate) fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let process = self.child.id().to_string();
+        run(Command::new("kill").args(["-s", signal, &process]))
+    }
+
+    /// Kills it, if it has not ended.
+    pub(crate) fn end(&mut self) {
+        // It fails only for a process that has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// CPU time so far, in seconds.
@@ -62,9 +89,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It fails only for a process that has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 
@@ -86,7 +111,7 @@ pub(crate) fn wait_for(what: &str, mut check: impl FnMut() -> bool) -> anyhow::R
         if check() {
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
     }
     bail!("{what} did not come up")
 }
