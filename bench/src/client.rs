@@ -32,6 +32,9 @@ pub(crate) enum Load {
         /// From the server to the client
         #[arg(long)]
         down: bool,
+        /// One more from the client to this server, beside them
+        #[arg(long)]
+        rival: Option<SocketAddr>,
     },
     /// A question after the answer to the one before
     Ask {
@@ -66,6 +69,8 @@ pub(crate) struct Measured {
     pub(crate) streams: Vec<u64>,
     /// Bytes that arrived since the load began.
     pub(crate) all_bytes: u64,
+    /// Bytes of the rival that arrived while it was measured.
+    pub(crate) rival: u64,
     /// How long it was measured.
     pub(crate) seconds: f64,
     /// From a question to its answer, ascending, in microseconds.
@@ -89,7 +94,11 @@ impl Args {
         };
         let target = self.target;
         let measured = match self.load {
-            Load::Bulk { streams, down } => load::bulk(target, time, streams, down).await?,
+            Load::Bulk {
+                streams,
+                down,
+                rival,
+            } => load::bulk(target, time, (streams, down), rival).await?,
             Load::Ask { beside } => load::ask(target, time, beside).await?,
             Load::Connect { parallel } => load::connect(target, time, parallel).await,
             Load::Probe { rate } => return probe::probe(target, rate).await,

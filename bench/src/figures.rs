@@ -1,13 +1,14 @@
 //! What is measured, and how.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::carrier::Started;
+use crate::carrier::{Carrier, SERVER_PORT, Started};
 use crate::client::Measured;
-use crate::lab::Space;
+use crate::lab::{SERVER, Space};
 use crate::process::Process;
 
 /// What is measured in one go.
@@ -21,6 +22,8 @@ pub(crate) enum Figure {
     Up8,
     /// Eight streams from the server to the client
     Down8,
+    /// A plain TCP stream beside one stream, both from the client to the server
+    TcpBeside,
     /// Questions and answers, nothing else
     Ask,
     /// Questions and answers beside four streams of bulk
@@ -45,32 +48,47 @@ impl Figure {
         seconds: f64,
         warm_up: f64,
     ) -> anyhow::Result<Vec<Number>> {
+        let plain = SocketAddr::from((SERVER, SERVER_PORT));
+        let rival = plain.to_string();
         let words: &[&str] = match self {
             Self::Up1 => &["bulk"],
             Self::Down1 => &["bulk", "--down"],
             Self::Up8 => &["bulk", "--streams", "8"],
             Self::Down8 => &["bulk", "--streams", "8", "--down"],
+            Self::TcpBeside => &["bulk", "--rival", &rival],
             Self::Ask => &["ask"],
             Self::AskBeside => &["ask", "--beside", "4"],
             Self::Connect => &["connect"],
             Self::Idle => &["idle"],
         };
-        let mut command = Space::Client.command(own);
-        command.arg("client").arg(carried.target.to_string());
-        command.args(["--seconds", &seconds.to_string()]);
-        command.args(["--warm-up", &warm_up.to_string()]);
+        let load = |target: SocketAddr, words: &[&str]| {
+            let mut command = Space::Client.command(own);
+            command.arg("client").arg(target.to_string());
+            command.args(["--seconds", &seconds.to_string()]);
+            command.args(["--warm-up", &warm_up.to_string()]);
+            let mut client = Process::start(command.args(words))?;
+            let measured: Measured = serde_json::from_str(&client.line()?)?;
+            anyhow::Ok((measured, client))
+        };
         // An idle virtual CPU takes longer to wake up than all else takes.
         let awake = match self == Self::Ask {
             true => vec![spinner(own)?, spinner(own)?],
             false => Vec::new(),
         };
         let (cpu_before, memory_before) = (carried.cpu()?, carried.memory()?);
-        let mut client = Process::start(command.args(words))?;
-        let measured: Measured = serde_json::from_str(&client.line()?)?;
+        // Idle connections are held for as long as it lives.
+        let (measured, client) = load(carried.target, words)?;
         let cpu = carried.cpu()? - cpu_before;
         let memory = carried.memory()?;
         drop(awake);
-        Ok(self.numbers(&measured, cpu, memory, memory - memory_before))
+        drop(client);
+        let mut numbers = self.numbers(&measured, cpu, memory, memory - memory_before);
+        if self == Self::TcpBeside && carried.carrier == Carrier::Plain {
+            settle();
+            let (alone, _) = load(plain, &["bulk"])?;
+            numbers.push(("tcp alone Mbit/s", bits_a_second(&alone) / 1e6));
+        }
+        Ok(numbers)
     }
 
     fn numbers(self, measured: &Measured, cpu: f64, memory: f64, more: f64) -> Vec<Number> {
@@ -88,6 +106,13 @@ impl Figure {
                 ("down 8 Mbit/s", rate),
                 ("down 8 CPU-s/GB", cpu_a_gigabyte),
                 ("down 8 Jain", jain(&measured.streams)),
+            ],
+            Self::TcpBeside => vec![
+                (
+                    "tcp beside this Mbit/s",
+                    measured.rival as f64 * 8.0 / measured.seconds / 1e6,
+                ),
+                ("this beside tcp Mbit/s", rate),
             ],
             Self::Ask => vec![
                 ("ask p50 µs", percentile(&measured.answers, 0.5)),

@@ -31,18 +31,24 @@ pub(crate) struct Time {
 pub(crate) async fn bulk(
     target: SocketAddr,
     time: Time,
-    streams: usize,
-    down: bool,
+    (streams, down): (usize, bool),
+    rival: Option<SocketAddr>,
 ) -> anyhow::Result<Measured> {
     let counters = start_bulk(target, streams, down).await?;
-    let read = || -> Vec<u64> {
+    let rival = match rival {
+        Some(rival) => start_bulk(rival, 1, false).await?,
+        None => Vec::new(),
+    };
+    let read = |counters: &[Arc<AtomicU64>]| -> Vec<u64> {
         let counters = counters.iter();
         counters.map(|c| c.load(Ordering::Relaxed)).collect()
     };
     sleep(time.warm_up).await;
-    let (before, began) = (read(), Instant::now());
+    let (before, rival_before) = (read(&counters), read(&rival));
+    let began = Instant::now();
     sleep(time.measured).await;
-    let (after, seconds) = (read(), began.elapsed().as_secs_f64());
+    let (after, rival_after) = (read(&counters), read(&rival));
+    let seconds = began.elapsed().as_secs_f64();
     let streams = after
         .iter()
         .zip(&before)
@@ -50,6 +56,7 @@ pub(crate) async fn bulk(
     Ok(Measured {
         streams: streams.collect(),
         all_bytes: after.iter().sum(),
+        rival: rival_after.iter().sum::<u64>() - rival_before.iter().sum::<u64>(),
         seconds,
         ..Measured::default()
     })
