@@ -43,6 +43,22 @@ async fn scene(subject: &str) -> Result<Scene> {
     Ok(scene)
 }
 
+/// Waits until a name has so many addresses for the client.
+async fn addresses_become(
+    client: &Pod,
+    name: &str,
+    count: usize,
+    patience: Duration,
+) -> Result<()> {
+    let aim = format!("{name} to have {count} addresses");
+    wait_until(&aim, patience, async || {
+        let answer = client.dig(name, "A").await?;
+        ensure!(answer.records.len() == count, "{answer:?}");
+        Ok(())
+    })
+    .await
+}
+
 /// A pod of west that has the search list of the kubelet, but this resolver.
 async fn client_asking(scene: &Scene, resolver: &str) -> Result<Pod> {
     let (west, namespace) = (scene.west(), scene.namespace());
@@ -141,12 +157,7 @@ async fn kubeadms_coredns_takes_the_forward_without_a_restart() -> Result<()> {
     west.kubectl(&restart).await?;
     west.rolled_out(NAMESPACE, "deployment/coredns").await?;
     let name = scene.name("hello");
-    wait_until("the name to be gone", ARRIVAL, async || {
-        let answer = client.dig(&name, "A").await?;
-        ensure!(answer.records.is_empty(), "{answer:?}");
-        Ok(())
-    })
-    .await?;
+    addresses_become(&client, &name, 0, ARRIVAL).await?;
     let containers = containers_of_coredns(west).await?;
     ensure!(!containers.is_empty(), "no CoreDNS");
 
@@ -154,12 +165,7 @@ async fn kubeadms_coredns_takes_the_forward_without_a_restart() -> Result<()> {
 
     let again = corefile(west, NAMESPACE, "coredns", "Corefile").await?;
     assert_eq!(again, before);
-    wait_until("the name to be back", RELOADED, async || {
-        let answer = client.dig(&name, "A").await?;
-        ensure!(answer.records.len() == 1, "{answer:?}");
-        Ok(())
-    })
-    .await?;
+    addresses_become(&client, &name, 1, RELOADED).await?;
     scene.answers(&client, "hello").await?;
     own_names(&client).await?;
     // Those of before the restart may still have been ending then.
@@ -393,12 +399,7 @@ async fn a_clouds_coredns_takes_the_forward_from_coredns_custom() -> Result<()> 
     ];
     set_values(west, &values).await?;
 
-    wait_until("the name to be there", RELOADED, async || {
-        let answer = client.dig(&name, "A").await?;
-        ensure!(answer.records.len() == 1, "{answer:?}");
-        Ok(())
-    })
-    .await?;
+    addresses_become(&client, &name, 1, RELOADED).await?;
     scene.answers(&client, "hello").await?;
     own_names(&client).await?;
     assert_eq!(
