@@ -22,6 +22,7 @@
 //!   pure state machines, to which time is an argument.
 
 mod batches;
+mod bbr;
 pub mod ca;
 mod catalog;
 mod config;

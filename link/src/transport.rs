@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::congestion::{BbrConfig, CubicConfig};
+use quinn::congestion::CubicConfig;
 use quinn::{
     AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
     TokioRuntime, TransportConfig, VarInt,
@@ -13,6 +13,7 @@ use quinn::{
 use tombolo_link_wire::limits;
 
 use crate::batches::batching;
+use crate::bbr::BbrConfig;
 use crate::config::{Congestion, LinkConfig};
 use crate::datagrams::{GuardedSocket, Strays};
 use crate::pool::MAX_CONNECTIONS_PER_REPLICA;
@@ -100,7 +101,7 @@ pub(crate) fn transport(config: &LinkConfig) -> Arc<TransportConfig> {
             transport.congestion_controller_factory(Arc::new(CubicConfig::default()));
         }
         Congestion::Bbr => {
-            transport.congestion_controller_factory(Arc::new(BbrConfig::default()));
+            transport.congestion_controller_factory(Arc::new(BbrConfig));
         }
     }
     Arc::new(transport)
