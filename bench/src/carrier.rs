@@ -82,6 +82,14 @@ impl Carrier {
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
+    /// Whether it carries datagrams as well as connections.
+    pub(crate) fn carries_udp(self) -> bool {
+        match self {
+            Self::Plain | Self::Tombolo | Self::TomboloA | Self::TomboloB => true,
+            Self::HaproxyTcp | Self::HaproxyMtls | Self::Stunnel => false,
+        }
+    }
+
     /// Starts both sides.
     pub(crate) fn start(
         self,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::say;
-use crate::{load, probe};
+use crate::{load, probe, udp};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -42,6 +42,14 @@ pub(crate) enum Load {
         #[arg(long, default_value_t = 0)]
         beside: usize,
     },
+    /// The same over UDP
+    UdpAsk,
+    /// Datagrams to the server
+    UdpRate {
+        /// At this rate, if not as fast as the socket takes them
+        #[arg(long)]
+        megabits: Option<f64>,
+    },
     /// Connections that are opened, say a byte, hear it, and are closed
     Connect {
         /// How many at a time
@@ -75,6 +83,10 @@ pub(crate) struct Measured {
     pub(crate) seconds: f64,
     /// From a question to its answer, ascending, in microseconds.
     pub(crate) answers: Vec<u32>,
+    /// Datagrams that were sent, or questions over UDP.
+    pub(crate) sent: u64,
+    /// Those of them that did not arrive, or had no answer.
+    pub(crate) lost: u64,
     /// Connections that were opened and closed, or are held.
     pub(crate) connections: u64,
     /// Connections that failed.
@@ -100,6 +112,10 @@ impl Args {
                 rival,
             } => load::bulk(target, time, (streams, down), rival).await?,
             Load::Ask { beside } => load::ask(target, time, beside).await?,
+            Load::UdpAsk => udp::ask(target, time).await?,
+            Load::UdpRate { megabits } => {
+                tokio::task::spawn_blocking(move || udp::rate(target, time, megabits)).await??
+            }
             Load::Connect { parallel } => load::connect(target, time, parallel).await,
             Load::Probe { rate } => return probe::probe(target, rate).await,
             Load::Idle { connections } => {

@@ -25,6 +25,8 @@ const REPLICAS: usize = 2;
 const PORT: u16 = 7070;
 /// Where the first far replica listens; the next one listens at the next.
 const LINK: u16 = 7071;
+/// Where the near gateway has its end of the links.
+const NEAR_LINK: u16 = 7080;
 /// How long a death, or a new link, may take to be noticed.
 const NOTICED: Duration = Duration::from_secs(60);
 /// How long one replica is alone, once the near gateway knows.
@@ -143,7 +145,7 @@ impl<'a> Scene<'a> {
             far.push(Replica::start(place, place, own, certificates)?);
         }
         let links = (0..REPLICAS).map(|place| format!("{FAR}:{}", link(place)));
-        let mut near = gateway(Side::Near, own, certificates, LINK - 1);
+        let mut near = gateway(Side::Near, own, certificates, NEAR_LINK);
         near.args(["--dial", &links.collect::<Vec<_>>().join(",")]);
         let mut near = Process::start(near.args(["--import", &PORT.to_string()]))?;
         let mut linked = Linked {

@@ -10,6 +10,12 @@ use crate::carrier::{Carrier, SERVER_PORT, Started};
 use crate::client::Measured;
 use crate::lab::{SERVER, Space};
 use crate::process::Process;
+use crate::udp::search::{Search, is_kept};
+
+/// How long a rate of datagrams is tried, before it is measured and then.
+const TRY: (f64, f64) = (0.5, 0.5);
+/// How often a rate is tried that is not kept: the machine may have had something else to do.
+const TRIES: usize = 3;
 
 /// What is measured in one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -28,6 +34,12 @@ pub(crate) enum Figure {
     Ask,
     /// Questions and answers beside four streams of bulk
     AskBeside,
+    /// Questions and answers over UDP, nothing else
+    UdpAsk,
+    /// The highest rate of datagrams from the client to the server of which at most 1 % is lost
+    UdpRate,
+    /// As many datagrams from the client to the server as the client can send
+    UdpFlood,
     /// New connections
     Connect,
     /// Memory with 10,000 connections that say nothing
@@ -40,6 +52,22 @@ pub(crate) type Number = (&'static str, f64);
 // === impl Figure ===
 
 impl Figure {
+    /// Whether only those carriers have it that carry datagrams.
+    pub(crate) fn is_of_udp(self) -> bool {
+        match self {
+            Self::UdpAsk | Self::UdpRate | Self::UdpFlood => true,
+            Self::Up1
+            | Self::Down1
+            | Self::Up8
+            | Self::Down8
+            | Self::TcpBeside
+            | Self::Ask
+            | Self::AskBeside
+            | Self::Connect
+            | Self::Idle => false,
+        }
+    }
+
     /// Measures it once.
     pub(crate) fn measure(
         self,
@@ -50,6 +78,10 @@ impl Figure {
     ) -> anyhow::Result<Vec<Number>> {
         let plain = SocketAddr::from((SERVER, SERVER_PORT));
         let rival = plain.to_string();
+        let rate = match self == Self::UdpRate {
+            true => kept_rate(carried.target, own)?.to_string(),
+            false => String::new(),
+        };
         let words: &[&str] = match self {
             Self::Up1 => &["bulk"],
             Self::Down1 => &["bulk", "--down"],
@@ -58,26 +90,20 @@ impl Figure {
             Self::TcpBeside => &["bulk", "--rival", &rival],
             Self::Ask => &["ask"],
             Self::AskBeside => &["ask", "--beside", "4"],
+            Self::UdpAsk => &["udp-ask"],
+            Self::UdpRate => &["udp-rate", "--megabits", &rate],
+            Self::UdpFlood => &["udp-rate"],
             Self::Connect => &["connect"],
             Self::Idle => &["idle"],
         };
-        let load = |target: SocketAddr, words: &[&str]| {
-            let mut command = Space::Client.command(own);
-            command.arg("client").arg(target.to_string());
-            command.args(["--seconds", &seconds.to_string()]);
-            command.args(["--warm-up", &warm_up.to_string()]);
-            let mut client = Process::start(command.args(words))?;
-            let measured: Measured = serde_json::from_str(&client.line()?)?;
-            anyhow::Ok((measured, client))
-        };
         // An idle virtual CPU takes longer to wake up than all else takes.
-        let awake = match self == Self::Ask {
+        let awake = match matches!(self, Self::Ask | Self::UdpAsk) {
             true => vec![spinner(own)?, spinner(own)?],
             false => Vec::new(),
         };
         let (cpu_before, memory_before) = (carried.cpu()?, carried.memory()?);
         // Idle connections are held for as long as it lives.
-        let (measured, client) = load(carried.target, words)?;
+        let (measured, client) = load(carried.target, own, (warm_up, seconds), words)?;
         let cpu = carried.cpu()? - cpu_before;
         let memory = carried.memory()?;
         drop(awake);
@@ -85,7 +111,7 @@ impl Figure {
         let mut numbers = self.numbers(&measured, cpu, memory, memory - memory_before);
         if self == Self::TcpBeside && carried.carrier == Carrier::Plain {
             settle();
-            let (alone, _) = load(plain, &["bulk"])?;
+            let (alone, _) = load(plain, own, (warm_up, seconds), &["bulk"])?;
             numbers.push(("tcp alone Mbit/s", bits_a_second(&alone) / 1e6));
         }
         Ok(numbers)
@@ -122,6 +148,21 @@ impl Figure {
                 ("beside bulk p50 µs", percentile(&measured.answers, 0.5)),
                 ("beside bulk p99 µs", percentile(&measured.answers, 0.99)),
             ],
+            Self::UdpAsk => vec![
+                ("udp ask p50 µs", percentile(&measured.answers, 0.5)),
+                ("udp ask p99 µs", percentile(&measured.answers, 0.99)),
+                ("udp ask lost %", lost_percent(measured)),
+            ],
+            Self::UdpRate => vec![
+                ("udp Mbit/s", rate),
+                ("udp datagrams/s", arrived_a_second(measured)),
+                ("udp lost %", lost_percent(measured)),
+                ("udp CPU-s/GB", cpu_a_gigabyte),
+            ],
+            Self::UdpFlood => vec![
+                ("udp flood Mbit/s", rate),
+                ("udp flood lost %", lost_percent(measured)),
+            ],
             Self::Connect => vec![
                 (
                     "connections/s",
@@ -138,6 +179,41 @@ impl Figure {
     }
 }
 
+/// Puts a load on what leads to `target`, for so long before it is measured, and then.
+fn load(
+    target: SocketAddr,
+    own: &Path,
+    (warm_up, seconds): (f64, f64),
+    words: &[&str],
+) -> anyhow::Result<(Measured, Process)> {
+    let mut command = Space::Client.command(own);
+    command.arg("client").arg(target.to_string());
+    command.args(["--seconds", &seconds.to_string()]);
+    command.args(["--warm-up", &warm_up.to_string()]);
+    let mut client = Process::start(command.args(words))?;
+    let measured = serde_json::from_str(&client.line()?)?;
+    Ok((measured, client))
+}
+
+/// The highest rate of datagrams that is kept, in Mbit/s.
+fn kept_rate(target: SocketAddr, own: &Path) -> anyhow::Result<f64> {
+    let mut search = Search::default();
+    while let Some(megabits) = search.next() {
+        let words = ["udp-rate", "--megabits", &megabits.to_string()];
+        let mut kept = false;
+        for _ in 0..TRIES {
+            let (measured, _) = load(target, own, TRY, &words)?;
+            kept = is_kept(&measured, megabits);
+            if kept {
+                break;
+            }
+            settle();
+        }
+        search.tried(megabits, kept);
+    }
+    Ok(search.found())
+}
+
 fn spinner(own: &Path) -> anyhow::Result<Process> {
     let mut command = std::process::Command::new("chrt");
     let spinner = Process::start(command.args(["--idle", "0"]).arg(own).arg("spin"));
@@ -152,6 +228,19 @@ pub(crate) fn settle() {
 fn bits_a_second(measured: &Measured) -> f64 {
     let bytes: u64 = measured.streams.iter().sum();
     bytes as f64 * 8.0 / measured.seconds.max(f64::MIN_POSITIVE)
+}
+
+fn arrived_a_second(measured: &Measured) -> f64 {
+    let arrived = measured.sent.saturating_sub(measured.lost);
+    arrived as f64 / measured.seconds.max(f64::MIN_POSITIVE)
+}
+
+/// All, if as far as the server knows nothing was sent.
+fn lost_percent(measured: &Measured) -> f64 {
+    match measured.sent {
+        0 => 100.0,
+        sent => measured.lost as f64 * 100.0 / sent as f64,
+    }
 }
 
 /// Jain's index: 1 if all have the same, 1/n if one has all.
@@ -181,6 +270,18 @@ mod tests {
         assert_eq!(jain(&[7, 7, 7, 7]), 1.0);
         assert_eq!(jain(&[7, 0, 0, 0]), 0.25);
         assert_eq!(jain(&[0, 0]), 0.0);
+    }
+
+    #[test]
+    fn what_nothing_is_known_of_is_lost() {
+        let measured = |sent, lost| Measured {
+            sent,
+            lost,
+            ..Measured::default()
+        };
+
+        assert_eq!(lost_percent(&measured(200, 1)), 0.5);
+        assert_eq!(lost_percent(&Measured::default()), 100.0);
     }
 
     #[test]

@@ -29,6 +29,9 @@ use crate::say;
 const NAMESPACE: &str = "bench";
 const SERVICE: &str = "server";
 const PORT: u16 = 80;
+/// What the service has at its port, under which name, and as the API says it.
+const PROTOCOLS: [(Protocol, &str, &str); 2] =
+    [(Protocol::Tcp, "tcp", "TCP"), (Protocol::Udp, "udp", "UDP")];
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -146,11 +149,13 @@ impl Args {
                 .apply(&key(SERVICE), &Arc::new(exported(&self.cluster)));
             let slice = Slice {
                 service: service(),
-                ports: vec![SlicePort {
-                    name: "tcp".to_owned(),
-                    protocol: Protocol::Tcp,
-                    port: Some(server.port()),
-                }],
+                ports: PROTOCOLS
+                    .map(|(protocol, name, _)| SlicePort {
+                        name: name.to_owned(),
+                        protocol,
+                        port: Some(server.port()),
+                    })
+                    .into(),
                 ready: vec![server.ip()],
                 terminating: Vec::new(),
                 unready: Vec::new(),
@@ -168,11 +173,13 @@ impl Args {
                 endpoint: None,
                 affinity: false,
                 addresses: Vec::new(),
-                ports: vec![DerivedPort {
-                    protocol: Protocol::Tcp,
-                    port: PORT,
-                    gateway_port,
-                }],
+                ports: PROTOCOLS
+                    .map(|(protocol, _, _)| DerivedPort {
+                        protocol,
+                        port: PORT,
+                        gateway_port,
+                    })
+                    .into(),
             };
             world
                 .services
@@ -226,12 +233,14 @@ fn exported(cluster: &str) -> ClusterExportSpec {
         name: SERVICE.to_owned(),
         created_at: Time(jiff::Timestamp::UNIX_EPOCH),
         type_: ServiceImportType::ClusterSetIP,
-        ports: vec![ServicePort {
-            name: Some("tcp".to_owned()),
-            protocol: "TCP".to_owned(),
-            app_protocol: None,
-            port: PORT.into(),
-        }],
+        ports: PROTOCOLS
+            .map(|(_, name, protocol)| ServicePort {
+                name: Some(name.to_owned()),
+                protocol: protocol.to_owned(),
+                app_protocol: None,
+                port: PORT.into(),
+            })
+            .into(),
         session_affinity: None,
         session_affinity_config: None,
         internal_traffic_policy: None,

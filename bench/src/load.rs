@@ -15,7 +15,7 @@ use crate::client::Measured;
 use crate::server::{BUFFER, ECHO, SINK, SOURCE};
 
 /// What a question and its answer have, in bytes.
-const QUESTION: usize = 128;
+pub(crate) const QUESTION: usize = 128;
 /// Idle connections that are opened at a time.
 const OPENING: usize = 64;
 /// After this, a connection counts as failed.

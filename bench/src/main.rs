@@ -23,6 +23,7 @@ mod process;
 mod report;
 mod run;
 mod server;
+mod udp;
 
 use std::io::Write;
 

@@ -83,6 +83,9 @@ impl Args {
                 }
                 for carried in &started {
                     let carrier = carried.carrier;
+                    if figure.is_of_udp() && !carrier.carries_udp() {
+                        continue;
+                    }
                     let numbers = figure
                         .measure(carried, own, self.seconds, self.warm_up)
                         .with_context(|| format!("{} {figure:?}", carrier.name()))?;

@@ -1,10 +1,12 @@
-//! A TCP server that does what the first byte of each connection asks for.
+//! A server that does what the first byte of each connection, or of each datagram, asks for.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::udp;
 
 /// Takes bytes, and says every [`TELL`] how many they were so far.
 pub(crate) const SINK: u8 = b's';
@@ -15,7 +17,7 @@ pub(crate) const ECHO: u8 = b'e';
 
 /// Large enough that the ends do not bound what is measured.
 pub(crate) const BUFFER: usize = 256 << 10;
-const TELL: Duration = Duration::from_millis(50);
+pub(crate) const TELL: Duration = Duration::from_millis(50);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -29,6 +31,9 @@ impl Args {
     #[tokio::main]
     pub(crate) async fn run(self) -> anyhow::Result<()> {
         rlimit::increase_nofile_limit(u64::MAX)?;
+        // First, as who waits for the server looks for TCP.
+        let datagrams = udp::server::bind(self.listen)?;
+        std::thread::spawn(move || udp::server::serve(&datagrams));
         let listener = TcpListener::bind(self.listen).await?;
         loop {
             let (stream, _) = listener.accept().await?;
