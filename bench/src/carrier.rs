@@ -11,6 +11,7 @@ use tombolo_link::ca::Ca;
 
 use crate::lab::{FAR, NEAR, SERVER, Space};
 use crate::process::{Process, run, wait_for};
+use crate::wireguard;
 
 /// Where the server listens.
 pub(crate) const SERVER_PORT: u16 = 7000;
@@ -26,6 +27,8 @@ pub(crate) enum Carrier {
     HaproxyMtls,
     /// stunnel on both sides, with certificates on both
     Stunnel,
+    /// A tunnel of wireguard-go, through which the near and the far namespace route
+    WireguardGo,
     /// Two gateways with their defaults
     Tombolo,
     /// Two gateways with the flags of `--a`
@@ -85,7 +88,9 @@ impl Carrier {
     /// Whether it carries datagrams as well as connections.
     pub(crate) fn carries_udp(self) -> bool {
         match self {
-            Self::Plain | Self::Tombolo | Self::TomboloA | Self::TomboloB => true,
+            Self::Plain | Self::WireguardGo | Self::Tombolo | Self::TomboloA | Self::TomboloB => {
+                true
+            }
             Self::HaproxyTcp | Self::HaproxyMtls | Self::Stunnel => false,
         }
     }
@@ -97,14 +102,21 @@ impl Carrier {
         certificates: &Certificates,
         variants: &Variants,
     ) -> anyhow::Result<Started> {
-        let target = match self == Self::Plain {
-            true => SocketAddr::from((SERVER, SERVER_PORT)),
-            false => SocketAddr::from((NEAR, self.port())),
+        let target = match self {
+            Self::Plain => SocketAddr::from((SERVER, SERVER_PORT)),
+            Self::WireguardGo => SocketAddr::from((wireguard::TARGET, SERVER_PORT)),
+            Self::HaproxyTcp
+            | Self::HaproxyMtls
+            | Self::Stunnel
+            | Self::Tombolo
+            | Self::TomboloA
+            | Self::TomboloB => SocketAddr::from((NEAR, self.port())),
         };
         let sides = match self {
             Self::Plain => Vec::new(),
             Self::HaproxyTcp | Self::HaproxyMtls => self.haproxy(certificates)?,
             Self::Stunnel => self.stunnel(certificates)?,
+            Self::WireguardGo => wireguard::start(self.port(), certificates)?,
             Self::Tombolo => self.gateways(own, certificates, "")?,
             Self::TomboloA => {
                 let program = variants.a_program.as_deref();
@@ -122,7 +134,7 @@ impl Carrier {
         })
     }
 
-    /// The same on both sides, where the peer is a TCP port.
+    /// The same on both sides.
     fn port(self) -> u16 {
         match self {
             Self::Plain => SERVER_PORT,
@@ -132,6 +144,7 @@ impl Carrier {
             Self::Tombolo => 7040,
             Self::TomboloA => 7050,
             Self::TomboloB => 7060,
+            Self::WireguardGo => 7070,
         }
     }
 
@@ -291,7 +304,8 @@ impl Certificates {
         Ok(certificates)
     }
 
-    fn file(&self, side: Side, what: &str) -> String {
+    /// A file of one side, in a directory that goes with the benchmark.
+    pub(crate) fn file(&self, side: Side, what: &str) -> String {
         let file = self.directory.join(format!("{}{what}", side.name()));
         file.to_string_lossy().into_owned()
     }

@@ -10,10 +10,14 @@ use crate::process::{Process, run};
 
 /// Where the server is.
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 81, 4, 2);
+/// Where the client is.
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 81, 1, 2);
 /// Where clients reach the near gateway.
 pub(crate) const NEAR: Ipv4Addr = Ipv4Addr::new(10, 81, 1, 1);
 /// Where the near gateway reaches the far one.
 pub(crate) const FAR: Ipv4Addr = Ipv4Addr::new(10, 81, 3, 1);
+/// Where the server reaches the far one.
+pub(crate) const FAR_LAN: Ipv4Addr = Ipv4Addr::new(10, 81, 4, 1);
 
 /// One way of the lossy path: 20 ms there, 20 ms back.
 const DELAY: &str = "20";
@@ -54,10 +58,7 @@ pub(crate) struct Lab {
 type Wire = [(Space, &'static str, Ipv4Addr); 2];
 
 const WIRES: [Wire; 4] = [
-    [
-        (Space::Client, "lan", Ipv4Addr::new(10, 81, 1, 2)),
-        (Space::Near, "lan", NEAR),
-    ],
+    [(Space::Client, "lan", CLIENT), (Space::Near, "lan", NEAR)],
     [
         (Space::Near, "wan", Ipv4Addr::new(10, 81, 2, 1)),
         (Space::Path, "near", Ipv4Addr::new(10, 81, 2, 2)),
@@ -66,10 +67,7 @@ const WIRES: [Wire; 4] = [
         (Space::Path, "far", Ipv4Addr::new(10, 81, 3, 2)),
         (Space::Far, "wan", FAR),
     ],
-    [
-        (Space::Far, "lan", Ipv4Addr::new(10, 81, 4, 1)),
-        (Space::Server, "lan", SERVER),
-    ],
+    [(Space::Far, "lan", FAR_LAN), (Space::Server, "lan", SERVER)],
 ];
 
 /// Which networks a namespace reaches through whom.
@@ -79,7 +77,7 @@ const ROUTES: [(Space, &[u8], Ipv4Addr); 6] = [
     (Space::Path, &[1], Ipv4Addr::new(10, 81, 2, 1)),
     (Space::Path, &[4], FAR),
     (Space::Far, &[1, 2], Ipv4Addr::new(10, 81, 3, 2)),
-    (Space::Server, &[1, 2, 3], Ipv4Addr::new(10, 81, 4, 1)),
+    (Space::Server, &[1, 2, 3], FAR_LAN),
 ];
 
 // === impl Space ===
@@ -110,7 +108,8 @@ impl Space {
         command
     }
 
-    fn run(self, line: &str) -> anyhow::Result<()> {
+    /// Runs a command in it to its end: words that are separated by blanks.
+    pub(crate) fn run(self, line: &str) -> anyhow::Result<()> {
         let mut words = line.split_whitespace();
         let program = words.next().context("an empty command")?;
         run(self.command(program).args(words))
@@ -146,7 +145,7 @@ impl Lab {
                 space.run(&format!("ip address add {address}/24 dev {device}"))?;
                 space.run(&format!("ip link set {device} up"))?;
                 // A namespace has no congestion control of its own, a route may.
-                let net = network(address.octets()[2]);
+                let net = network_of(address);
                 let flags = "proto kernel scope link congctl cubic";
                 space.run(&format!(
                     "ip route replace {net} dev {device} src {address} {flags}"
@@ -220,6 +219,11 @@ impl Drop for Lab {
             let _ = run(Command::new("ip").args(["netns", "delete", space.name()]));
         }
     }
+}
+
+/// The network that an address of the lab is in.
+pub(crate) fn network_of(address: Ipv4Addr) -> String {
+    network(address.octets()[2])
 }
 
 fn network(number: u8) -> String {

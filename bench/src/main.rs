@@ -24,6 +24,7 @@ mod report;
 mod run;
 mod server;
 mod udp;
+mod wireguard;
 
 use std::io::Write;
 

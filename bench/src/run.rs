@@ -21,7 +21,7 @@ pub(crate) struct Args {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "plain,haproxy-tcp,haproxy-mtls,stunnel,tombolo"
+        default_value = "plain,haproxy-tcp,haproxy-mtls,stunnel,wireguard-go,tombolo"
     )]
     carriers: Vec<Carrier>,
     #[command(flatten)]
