@@ -12,10 +12,8 @@ use crate::lab::{SERVER, Space};
 use crate::process::Process;
 use crate::udp::search::{Search, is_kept};
 
-/// How long a rate of datagrams is tried, before it is measured and then.
-const TRY: (f64, f64) = (0.5, 0.5);
 /// How often a rate is tried that is not kept: the machine may have had something else to do.
-const TRIES: usize = 3;
+const TRIES: usize = 2;
 
 /// What is measured in one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -44,6 +42,15 @@ pub(crate) enum Figure {
     Connect,
     /// Memory with 10,000 connections that say nothing
     Idle,
+}
+
+/// What one load measured.
+struct Trial {
+    measured: Measured,
+    /// CPU time of the carrier, in seconds.
+    cpu: f64,
+    /// Idle connections are held for as long as it lives.
+    _client: Process,
 }
 
 /// A number of a figure; its name is the column's.
@@ -78,10 +85,6 @@ impl Figure {
     ) -> anyhow::Result<Vec<Number>> {
         let plain = SocketAddr::from((SERVER, SERVER_PORT));
         let rival = plain.to_string();
-        let rate = match self == Self::UdpRate {
-            true => kept_rate(carried.target, own)?.to_string(),
-            false => String::new(),
-        };
         let words: &[&str] = match self {
             Self::Up1 => &["bulk"],
             Self::Down1 => &["bulk", "--down"],
@@ -91,8 +94,7 @@ impl Figure {
             Self::Ask => &["ask"],
             Self::AskBeside => &["ask", "--beside", "4"],
             Self::UdpAsk => &["udp-ask"],
-            Self::UdpRate => &["udp-rate", "--megabits", &rate],
-            Self::UdpFlood => &["udp-rate"],
+            Self::UdpRate | Self::UdpFlood => &["udp-rate"],
             Self::Connect => &["connect"],
             Self::Idle => &["idle"],
         };
@@ -101,25 +103,37 @@ impl Figure {
             true => vec![spinner(own)?, spinner(own)?],
             false => Vec::new(),
         };
-        let (cpu_before, memory_before) = (carried.cpu()?, carried.memory()?);
-        // Idle connections are held for as long as it lives.
-        let (measured, client) = load(carried.target, own, (warm_up, seconds), words)?;
-        let cpu = carried.cpu()? - cpu_before;
+        let memory_before = carried.memory()?;
+        let put = |target, words: &[&str]| {
+            let cpu_before = carried.cpu()?;
+            let (measured, client) = load(target, own, (warm_up, seconds), words)?;
+            let cpu = carried.cpu()? - cpu_before;
+            anyhow::Ok(Trial {
+                measured,
+                cpu,
+                _client: client,
+            })
+        };
+        let trial = match self == Self::UdpRate {
+            true => highest_kept(|rate| put(carried.target, &[words, rate].concat()))?,
+            false => put(carried.target, words)?,
+        };
         let memory = carried.memory()?;
         drop(awake);
-        drop(client);
-        let mut numbers = self.numbers(&measured, cpu, memory, memory - memory_before);
+        let mut numbers = self.numbers(&trial, memory, memory - memory_before);
+        drop(trial);
         if self == Self::TcpBeside && carried.carrier == Carrier::Plain {
             settle();
-            let (alone, _) = load(plain, own, (warm_up, seconds), &["bulk"])?;
-            numbers.push(("tcp alone Mbit/s", bits_a_second(&alone) / 1e6));
+            let alone = put(plain, &["bulk"])?;
+            numbers.push(("tcp alone Mbit/s", bits_a_second(&alone.measured) / 1e6));
         }
         Ok(numbers)
     }
 
-    fn numbers(self, measured: &Measured, cpu: f64, memory: f64, more: f64) -> Vec<Number> {
+    fn numbers(self, trial: &Trial, memory: f64, more: f64) -> Vec<Number> {
+        let measured = &trial.measured;
         let rate = bits_a_second(measured) / 1e6;
-        let cpu_a_gigabyte = cpu / (measured.all_bytes.max(1) as f64 / 1e9);
+        let cpu_a_gigabyte = trial.cpu / (measured.all_bytes.max(1) as f64 / 1e9);
         match self {
             Self::Up1 => vec![("up 1 Mbit/s", rate), ("up 1 CPU-s/GB", cpu_a_gigabyte)],
             Self::Down1 => vec![("down 1 Mbit/s", rate), ("down 1 CPU-s/GB", cpu_a_gigabyte)],
@@ -195,23 +209,25 @@ fn load(
     Ok((measured, client))
 }
 
-/// The highest rate of datagrams that is kept, in Mbit/s.
-fn kept_rate(target: SocketAddr, own: &Path) -> anyhow::Result<f64> {
+/// The trial of the highest rate of datagrams that was kept, or the last one if none was.
+fn highest_kept(put: impl Fn(&[&str]) -> anyhow::Result<Trial>) -> anyhow::Result<Trial> {
     let mut search = Search::default();
+    let (mut best, mut last) = (None, None);
     while let Some(megabits) = search.next() {
-        let words = ["udp-rate", "--megabits", &megabits.to_string()];
         let mut kept = false;
         for _ in 0..TRIES {
-            let (measured, _) = load(target, own, TRY, &words)?;
-            kept = is_kept(&measured, megabits);
+            let trial = put(&["--megabits", &megabits.to_string()])?;
+            kept = is_kept(&trial.measured, megabits);
             if kept {
+                best = Some(trial);
                 break;
             }
+            last = Some(trial);
             settle();
         }
         search.tried(megabits, kept);
     }
-    Ok(search.found())
+    best.or(last).context("no rate was tried")
 }
 
 fn spinner(own: &Path) -> anyhow::Result<Process> {

@@ -116,7 +116,7 @@ async fn exchange(socket: &tokio::net::UdpSocket, question: &[u8]) -> io::Result
     socket.send(question).await?;
     let mut answer = [0; QUESTION];
     // An answer to an earlier question may come after all.
-    while &answer != question {
+    while answer != *question {
         socket.recv(&mut answer).await?;
     }
     Ok(())
