@@ -37,7 +37,7 @@ pub struct LinkConfig {
 pub enum Congestion {
     /// RFC 9438; slow where packets are lost for other reasons than congestion.
     Cubic,
-    /// Version 1, as in Chromium; holds its rate on lossy paths.
+    /// After draft-ietf-ccwg-bbr; holds its rate on lossy paths, and keeps their queues short.
     #[default]
     Bbr,
 }
