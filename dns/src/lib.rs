@@ -50,5 +50,6 @@ pub use index::{Update, ZoneIndex};
 pub use listeners::{BindError, Listeners};
 pub use metrics::DnsMetrics;
 pub use publisher::{Published, Publisher};
+pub use servers::ChainHandler;
 pub use state::{EndpointState, ImportState, PortState, SliceState};
 pub use udp::{FastPath, SlowPath, Verdict};

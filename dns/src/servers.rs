@@ -30,7 +30,7 @@ use crate::metrics::DnsMetrics;
 use crate::publisher::Published;
 
 use self::endpoints::Endpoints;
-use self::handler::ChainHandler;
+pub use self::handler::ChainHandler;
 pub(crate) use self::load::Loaded;
 use self::routes::Routes;
 use self::sockets::{OpenError, Sockets};

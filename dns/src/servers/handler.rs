@@ -9,11 +9,14 @@ use async_trait::async_trait;
 use hickory_proto::op::ResponseCode;
 use hickory_server::net::runtime::Time;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use prometheus_client::registry::Registry;
+use tombolo_dns_corefile::Config;
 use tombolo_dns_zone::wire;
 
-use crate::chain::{Answered, Outcome, Plugin, Query, Response};
+use crate::chain::{Answered, Chain, CoreMetrics, Loops, Outcome, Plugin, Query, Response, Shared};
 use crate::handler::{count, nothing, octets, send, transport};
 use crate::metrics::{DnsMetrics, Transport};
+use crate::publisher::Published;
 use crate::reply::{Reply, is_query};
 use crate::udp::{FastPath, SlowPath, Verdict};
 
@@ -21,7 +24,7 @@ use super::routes::Routes;
 
 /// Answers by the routes of the moment. Clones are one handler.
 #[derive(Clone)]
-pub(super) struct ChainHandler {
+pub struct ChainHandler {
     routes: Arc<ArcSwap<Routes>>,
     metrics: DnsMetrics,
 }
@@ -31,6 +34,33 @@ pub(super) struct ChainHandler {
 impl ChainHandler {
     pub(super) fn new(routes: Arc<ArcSwap<Routes>>, metrics: DnsMetrics) -> Self {
         Self { routes, metrics }
+    }
+
+    /// A handler of all server blocks of `config` as if they were of one place, which listens
+    /// nowhere. What is counted of blocks is shown nowhere either.
+    ///
+    /// # Errors
+    /// If a plugin cannot be set up.
+    pub fn of_one_place(
+        config: &Config,
+        published: Published,
+        metrics: DnsMetrics,
+    ) -> anyhow::Result<Self> {
+        let core = CoreMetrics::register(&mut Registry::default());
+        let shared = Shared {
+            zone: published,
+            loops: Loops::new().0,
+        };
+        let mut routes = Routes::default();
+        for server in &config.servers {
+            for key in &server.keys {
+                let metrics = core.chain("dns://:53", &key.zone);
+                let chain =
+                    Chain::new(&server.plugins, &key.zone, shared.clone(), metrics.clone())?;
+                routes.add(key.zone.clone(), chain, metrics);
+            }
+        }
+        Ok(Self::new(Arc::new(ArcSwap::from_pointee(routes)), metrics))
     }
 
     /// The reply, and as octets; none if the client is to hear nothing.
@@ -157,11 +187,8 @@ mod tests {
 
     use hickory_proto::op::Message;
     use hickory_proto::rr::{Name, RecordType};
-    use prometheus_client::registry::Registry;
     use tombolo_dns_corefile::{File, Surroundings, parse};
     use tombolo_dns_zone::{Snapshot, Zone};
-
-    use crate::chain::{Chain, CoreMetrics, Loops, Shared};
 
     use super::*;
 
@@ -179,22 +206,11 @@ mod tests {
 
     /// Of a clusterset without services.
     fn handler(corefile: &str) -> ChainHandler {
-        let mut registry = Registry::default();
-        let metrics = DnsMetrics::register(&mut registry);
-        let core = CoreMetrics::register(&mut registry);
+        let metrics = DnsMetrics::register(&mut Registry::default());
         let zone = Arc::new(Zone::new("clusterset.local", 5, 0).unwrap());
-        let shared = Shared {
-            zone: Arc::new(ArcSwap::from_pointee(Snapshot::new(zone, 1, []))),
-            loops: Loops::new().0,
-        };
-        let mut routes = Routes::default();
-        for server in parse("Corefile", corefile, &Nothing).unwrap().servers {
-            let zone = &server.keys[0].zone;
-            let metrics = core.chain("dns://:53", zone);
-            let chain = Chain::new(&server.plugins, zone, shared.clone(), metrics.clone());
-            routes.add(zone.clone(), chain.unwrap(), metrics);
-        }
-        ChainHandler::new(Arc::new(ArcSwap::from_pointee(routes)), metrics)
+        let published = Arc::new(ArcSwap::from_pointee(Snapshot::new(zone, 1, [])));
+        let config = parse("Corefile", corefile, &Nothing).unwrap();
+        ChainHandler::of_one_place(&config, published, metrics).unwrap()
     }
 
     fn verdict(corefile: &str, name: &str) -> Verdict {
