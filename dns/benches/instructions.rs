@@ -2,6 +2,9 @@
 //!
 //! Each question has been asked once before what is counted, so that what is made at the first one
 //! (metrics, the place of a thread) is there.
+//!
+//! What does not exist is asked for among many imports only: among a few, chance has it whether its
+//! part of the snapshot is empty, which costs less.
 
 #![allow(
     missing_docs,
@@ -191,7 +194,6 @@ fn question(name: &str, record_type: RecordType, edns: Option<&Edns>) -> Vec<u8>
 #[bench::a_of_10(10, SERVICE, A)]
 #[bench::a_of_100000(100_000, SERVICE, A)]
 #[bench::srv_of_10(10, PORT, SRV)]
-#[bench::nxdomain_of_10(10, NOBODY, A)]
 #[bench::nxdomain_of_100000(100_000, NOBODY, A)]
 #[bench::a_without_edns(args = (10, SERVICE, A), setup = without_edns)]
 #[bench::a_with_cookie(args = (10, SERVICE, A), setup = with_cookie)]
@@ -204,7 +206,7 @@ fn answer(mut asked: Asked<Handler>) -> (Asked<Handler>, Verdict) {
 #[bench::a_of_10(10, SERVICE, A)]
 #[bench::a_of_100000(100_000, SERVICE, A)]
 #[bench::srv_of_10(10, PORT, SRV)]
-#[bench::nxdomain_of_10(10, NOBODY, A)]
+#[bench::nxdomain_of_100000(100_000, NOBODY, A)]
 fn answer_in_block(mut asked: Asked<ChainHandler>) -> (Asked<ChainHandler>, Verdict) {
     let verdict = black_box(&mut asked).answer();
     (asked, verdict)
