@@ -99,9 +99,7 @@ impl ChainHandler {
     }
 }
 
-/// Chains may wait for others; what they need not wait for, [`Chain::respond`] answers.
-///
-/// [`Chain::respond`]: crate::chain::Chain::respond
+/// Chains may wait for others; here is answered what they need not wait for.
 impl FastPath for ChainHandler {
     fn answer(&self, message: &[u8], client: SocketAddr, response: &mut Vec<u8>) -> Verdict {
         let started = Instant::now();
