@@ -1,8 +1,12 @@
-//! Kills gateway replicas of the demo's clusters, one after the other, and prints how long it took
-//! each time until every new connection succeeded. Called by `failover.sh`.
+//! Kills gateway replicas of one of the demo's clusters, one after the other, and prints how long it
+//! took each time until every new connection succeeded, of clients near it and of those far from it.
+//! Called by `failover.sh`.
 //!
 //! ```text
-//! failover process|pod|silent near|far [kills]
+//! failover process|pod|silent [kills]
+//!
+//! near:  clients of west ── gateways of west, one of which dies ── gateways of east
+//! far:   clients of east ── gateways of east ── gateways of west, one of which dies
 //! ```
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -16,12 +20,13 @@ use kube::api::DeleteParams;
 use tombolo_demo_clusters::cluster::SYSTEM;
 use tombolo_demo_clusters::probe::Attempt;
 use tombolo_demo_clusters::scene::now_ms;
-use tombolo_demo_clusters::{Cluster, Pod, Probe, Scene};
+use tombolo_demo_clusters::{Cluster, Pod, Probe, ProbeReport, Scene};
 
-/// Clients that connect at a time: each does so five times a second, so together every 40 ms or so.
-const PROBES: usize = 5;
-/// How long clients are watched after a kill.
-const WATCHED: Duration = Duration::from_secs(10);
+/// Clients that connect at a time on each side: each does so some four times a second, so together
+/// every 60 ms or so.
+const PROBES: usize = 4;
+/// How long clients are watched before a kill.
+const BEFORE: Duration = Duration::from_secs(2);
 const KILLS: usize = 20;
 /// The kernel keeps 15 characters of a program's name.
 const PROCESS: &str = "tombolo-gateway";
@@ -37,11 +42,16 @@ enum Death {
     Silent,
 }
 
+/// Clients, and what they ask for.
+struct Clients {
+    pod: Pod,
+    url: String,
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let death: Death = arguments.next().as_deref().unwrap_or("process").parse()?;
-    let side = arguments.next().unwrap_or_else(|| "near".to_owned());
     let kills = match arguments.next() {
         Some(number) => number.parse().context("how many kills?")?,
         None => KILLS,
@@ -50,51 +60,34 @@ async fn main() -> Result<()> {
     for cluster in scene.demo().clusters() {
         cluster.peers_synced().await?;
     }
-    scene.hello(scene.east(), "hello", 2).await?;
-    let client = scene.client(scene.west()).await?;
-    scene.answers(&client, "hello").await?;
-    // The clients' gateway, or the servers'.
-    let cluster = match side.as_str() {
-        "near" => scene.west(),
-        "far" => scene.east(),
-        other => bail!("{other:?} is neither near nor far"),
-    };
-    let mut outages = Vec::with_capacity(kills);
+    let near = Clients::new(&scene, scene.west(), scene.east()).await?;
+    let far = Clients::new(&scene, scene.east(), scene.west()).await?;
+    let (mut of_near, mut of_far) = (Vec::new(), Vec::new());
     for number in 0..kills {
-        let outage = outage(&scene, &client, cluster, death).await?;
-        println!("{number:4} {outage:5} ms");
-        outages.push(outage);
+        let (near, far) = outages(&scene, [&near, &far], death).await?;
+        println!("{number:4} near {near:5} ms, far {far:5} ms");
+        of_near.push(near);
+        of_far.push(far);
     }
-    outages.sort_unstable();
-    let at = |share: usize| outages[(outages.len() - 1) * share / 100];
-    println!(
-        "{death:?}, {side}, {kills} kills: median {} ms, 90 % {} ms, 99 % {} ms, slowest {} ms",
-        at(50),
-        at(90),
-        at(99),
-        at(100)
-    );
+    println!("{death:?}, {kills} kills");
+    println!("near: {}", distribution(of_near));
+    println!("far:  {}", distribution(of_far));
     scene.finish().await
 }
 
-/// Milliseconds from one replica's death until all clients were served again.
-async fn outage(scene: &Scene, client: &Pod, cluster: &Cluster, death: Death) -> Result<u64> {
+/// Milliseconds from one replica's death until all clients were served again, of west and of east.
+async fn outages(scene: &Scene, [near, far]: [&Clients; 2], death: Death) -> Result<(u64, u64)> {
+    let cluster = scene.west();
     cluster
         .rolled_out(SYSTEM, "deployment/tombolo-gateway")
         .await?;
     for cluster in scene.demo().clusters() {
         cluster.peers_synced().await?;
     }
-    let url = scene.url("hello");
-    let start = (0..PROBES).map(|number| {
-        let id = format!("failover-{number}");
-        let url = url.clone();
-        async move { Probe::http(client, &id, &url).await }
-    });
-    let probes = try_join_all(start).await?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (of_near, of_far) = tokio::try_join!(near.start(), far.start())?;
+    tokio::time::sleep(BEFORE).await;
     let killed = kill(cluster, death).await?;
-    tokio::time::sleep(WATCHED).await;
+    tokio::time::sleep(death.watched()).await;
     if let Death::Silent = death {
         // What is stopped would not be missed by the kubelet for long.
         cluster.node().signal_one(PROCESS, "KILL").await?;
@@ -102,15 +95,36 @@ async fn outage(scene: &Scene, client: &Pod, cluster: &Cluster, death: Death) ->
     if let Death::Process | Death::Silent = death {
         replace_restarted(cluster).await?;
     }
-    let reports = try_join_all(probes.into_iter().map(Probe::stop)).await?;
-    for report in &reports {
+    let (of_near, of_far) = tokio::try_join!(stop(of_near), stop(of_far))?;
+    Ok((outage(&of_near, killed)?, outage(&of_far, killed)?))
+}
+
+/// Ends probes and reads what they saw.
+async fn stop(probes: Vec<Probe>) -> Result<Vec<ProbeReport>> {
+    try_join_all(probes.into_iter().map(Probe::stop)).await
+}
+
+/// Milliseconds from the kill until all were served again.
+fn outage(reports: &[ProbeReport], killed: u64) -> Result<u64> {
+    for report in reports {
         let before = report.between(0, killed.saturating_sub(1_000));
         before.all_good().context("before the kill")?;
     }
-    let outages = reports
-        .iter()
-        .map(|report| until_good(&report.attempts, killed));
+    let outages = reports.iter().map(|r| until_good(&r.attempts, killed));
     Ok(outages.max().unwrap_or(0))
+}
+
+fn distribution(mut outages: Vec<u64>) -> String {
+    outages.sort_unstable();
+    let last = outages.len().saturating_sub(1);
+    let at = |share: usize| outages.get(last * share / 100).copied().unwrap_or(0);
+    format!(
+        "median {} ms, 90 % {} ms, 99 % {} ms, slowest {} ms",
+        at(50),
+        at(90),
+        at(99),
+        at(100)
+    )
 }
 
 /// From the kill to the first attempt after the last one that failed; 0 if none failed.
@@ -155,7 +169,39 @@ async fn kill(cluster: &Cluster, death: Death) -> Result<u64> {
     }
 }
 
+// === impl Clients ===
+
+impl Clients {
+    /// Clients in one cluster of servers in the other.
+    async fn new(scene: &Scene, here: &Cluster, there: &Cluster) -> Result<Self> {
+        let service = format!("hello-of-{}", there.name());
+        scene.hello(there, &service, 2).await?;
+        let pod = scene.client(here).await?;
+        scene.answers(&pod, &service).await?;
+        let url = scene.url(&service);
+        Ok(Self { pod, url })
+    }
+
+    async fn start(&self) -> Result<Vec<Probe>> {
+        let start = (0..PROBES).map(|number| async move {
+            let id = format!("failover-{number}");
+            Probe::http(&self.pod, &id, &self.url).await
+        });
+        try_join_all(start).await
+    }
+}
+
 // === impl Death ===
+
+impl Death {
+    /// How long clients are watched after it: twice what it may take, and more.
+    fn watched(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Process | Self::Pod => 6,
+            Self::Silent => 12,
+        })
+    }
+}
 
 impl FromStr for Death {
     type Err = anyhow::Error;
