@@ -42,6 +42,14 @@ enum Death {
     Silent,
 }
 
+/// What the clients of one side saw of a death.
+struct Outage {
+    /// From the death until all were served again.
+    millis: u64,
+    /// When each connection that failed was begun, and what its client said.
+    failures: Vec<String>,
+}
+
 /// Clients, and what they ask for.
 struct Clients {
     pod: Pod,
@@ -64,10 +72,18 @@ async fn main() -> Result<()> {
     let far = Clients::new(&scene, scene.east(), scene.west()).await?;
     let (mut of_near, mut of_far) = (Vec::new(), Vec::new());
     for number in 0..kills {
-        let (near, far) = outages(&scene, [&near, &far], death).await?;
-        println!("{number:4} near {near:5} ms, far {far:5} ms");
-        of_near.push(near);
-        of_far.push(far);
+        let [near, far] = outages(&scene, [&near, &far], death).await?;
+        println!(
+            "{number:4} near {:5} ms, far {:5} ms",
+            near.millis, far.millis
+        );
+        for (side, outage) in [("near", &near), ("far", &far)] {
+            for failure in &outage.failures {
+                println!("     {side} {failure}");
+            }
+        }
+        of_near.push(near.millis);
+        of_far.push(far.millis);
     }
     println!("{death:?}, {kills} kills");
     println!("near: {}", distribution(of_near));
@@ -75,8 +91,8 @@ async fn main() -> Result<()> {
     scene.finish().await
 }
 
-/// Milliseconds from one replica's death until all clients were served again, of west and of east.
-async fn outages(scene: &Scene, [near, far]: [&Clients; 2], death: Death) -> Result<(u64, u64)> {
+/// Kills one replica, and tells what clients of west and of east saw.
+async fn outages(scene: &Scene, [near, far]: [&Clients; 2], death: Death) -> Result<[Outage; 2]> {
     let cluster = scene.west();
     cluster
         .rolled_out(SYSTEM, "deployment/tombolo-gateway")
@@ -96,22 +112,15 @@ async fn outages(scene: &Scene, [near, far]: [&Clients; 2], death: Death) -> Res
         replace_restarted(cluster).await?;
     }
     let (of_near, of_far) = tokio::try_join!(stop(of_near), stop(of_far))?;
-    Ok((outage(&of_near, killed)?, outage(&of_far, killed)?))
+    Ok([
+        Outage::new(&of_near, killed)?,
+        Outage::new(&of_far, killed)?,
+    ])
 }
 
 /// Ends probes and reads what they saw.
 async fn stop(probes: Vec<Probe>) -> Result<Vec<ProbeReport>> {
     try_join_all(probes.into_iter().map(Probe::stop)).await
-}
-
-/// Milliseconds from the kill until all were served again.
-fn outage(reports: &[ProbeReport], killed: u64) -> Result<u64> {
-    for report in reports {
-        let before = report.between(0, killed.saturating_sub(1_000));
-        before.all_good().context("before the kill")?;
-    }
-    let outages = reports.iter().map(|r| until_good(&r.attempts, killed));
-    Ok(outages.max().unwrap_or(0))
 }
 
 fn distribution(mut outages: Vec<u64>) -> String {
@@ -127,16 +136,13 @@ fn distribution(mut outages: Vec<u64>) -> String {
     )
 }
 
-/// From the kill to the first attempt after the last one that failed; 0 if none failed.
-fn until_good(attempts: &[Attempt], killed: u64) -> u64 {
-    // One that was begun shortly before may have been cut: that is no new connection.
-    let after = |attempt: &&Attempt| attempt.at >= killed;
-    let last = attempts.iter().filter(after).rfind(|a| !a.good);
-    let Some(last) = last else {
+/// When the first attempt after the last one that failed was begun; 0 if none failed.
+fn until_good(attempts: &[&Attempt]) -> u64 {
+    let Some(last) = attempts.iter().rfind(|attempt| !attempt.good) else {
         return 0;
     };
     let next = attempts.iter().find(|attempt| attempt.at > last.at);
-    next.map_or(u64::MAX, |next| next.at).saturating_sub(killed)
+    next.map_or(u64::MAX, |next| next.at)
 }
 
 /// A kubelet waits longer each time before it starts a container again, and for minutes in the end.
@@ -166,6 +172,26 @@ async fn kill(cluster: &Cluster, death: Death) -> Result<u64> {
             cluster.api::<v1::Pod>(SYSTEM).delete(&victim, &now).await?;
             Ok(at)
         }
+    }
+}
+
+// === impl Outage ===
+
+impl Outage {
+    fn new(reports: &[ProbeReport], killed: u64) -> Result<Self> {
+        for report in reports {
+            let before = report.between(0, killed.saturating_sub(1_000));
+            before.all_good().context("before the kill")?;
+        }
+        let attempts = reports.iter().flat_map(|report| &report.attempts);
+        // One that was begun shortly before may have been cut: that is no new connection.
+        let mut attempts: Vec<&Attempt> = attempts.filter(|a| a.at >= killed).collect();
+        attempts.sort_by_key(|attempt| attempt.at);
+        let said = |failed: &&Attempt| format!("{} ms: {}", failed.at - killed, failed.detail);
+        Ok(Self {
+            millis: until_good(&attempts).saturating_sub(killed),
+            failures: attempts.iter().filter(|a| !a.good).map(said).collect(),
+        })
     }
 }
 
@@ -228,16 +254,16 @@ mod tests {
             detail: String::new(),
         };
         let attempts = [
-            attempt(90, false),
             attempt(110, true),
             attempt(120, false),
             attempt(130, true),
             attempt(140, false),
             attempt(150, true),
         ];
+        let attempts: Vec<&Attempt> = attempts.iter().collect();
 
-        assert_eq!(until_good(&attempts, 100), 50);
-        assert_eq!(until_good(&attempts[..2], 100), 0);
-        assert_eq!(until_good(&attempts[..5], 100), u64::MAX - 100);
+        assert_eq!(until_good(&attempts), 150);
+        assert_eq!(until_good(&attempts[..1]), 0);
+        assert_eq!(until_good(&attempts[..4]), u64::MAX);
     }
 }
