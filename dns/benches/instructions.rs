@@ -26,7 +26,7 @@ use hickory_server::net::xfer::Protocol;
 use hickory_server::server::Request;
 use prometheus_client::registry::Registry;
 use tombolo_dns::{ChainHandler, DnsMetrics, FastPath, Handler, Published, SlowPath, Verdict};
-use tombolo_dns_corefile::{File, Surroundings, parse};
+use tombolo_dns_corefile::parse;
 use tombolo_dns_zone::{Import, ImportKind, Port, Service, Snapshot, Zone};
 
 const A: RecordType = RecordType::A;
@@ -42,26 +42,11 @@ const CACHED: &str = "cache 30\n multicluster clusterset.local";
 const REWRITTEN: &str = "rewrite name suffix .example.com. .svc.clusterset.local. answer auto\n \
                          multicluster clusterset.local";
 
-/// Nothing is around the Corefile.
-struct Nothing;
-
 /// A question, and room for its answer, as a thread that answers has it.
 struct Asked<H> {
     handler: H,
     question: Vec<u8>,
     answer: Vec<u8>,
-}
-
-// === impl Nothing ===
-
-impl Surroundings for Nothing {
-    fn variable(&self, _name: &str) -> Option<String> {
-        None
-    }
-
-    fn files(&self, _from: &str, pattern: &str) -> Result<Vec<File>, String> {
-        Err(pattern.to_owned())
-    }
 }
 
 // === impl Asked ===
@@ -146,7 +131,7 @@ fn through(directives: &str, name: &str) -> Asked<ChainHandler> {
 /// The server block of `.` with these `directives`.
 fn block(directives: &str, imports: u32) -> ChainHandler {
     let corefile = format!(". {{\n {directives}\n}}\n");
-    let config = parse("Corefile", &corefile, &Nothing).expect("a Corefile");
+    let config = parse("Corefile", &corefile, &()).expect("a Corefile");
     ChainHandler::of_one_place(&config, published(imports), metrics()).expect("a handler")
 }
 

@@ -110,10 +110,10 @@ enum Phase {
 /// A round trip.
 #[derive(Clone, Copy, Debug, Default)]
 struct Round {
-    /// It ends when what was sent after so many bytes had been delivered is acknowledged.
-    ends_at: u64,
-    lost: u64,
+    /// Bytes that had been delivered when it began. It ends when what was sent after that is
+    /// acknowledged.
     began_at: u64,
+    lost: u64,
     is_app_limited: bool,
 }
 
@@ -163,9 +163,14 @@ impl Bbr {
         self.round_trip.get().unwrap_or(least).clamp(least, most)
     }
 
+    /// The path's rate, in bytes a second; 0 if it is not known yet.
+    fn best_rate(&self) -> u64 {
+        self.rate.get().unwrap_or(0)
+    }
+
     /// What the path holds, in bytes.
     fn product(&self) -> u64 {
-        bytes(self.rate.get().unwrap_or(0), self.base())
+        bytes(self.best_rate(), self.base())
     }
 
     fn target(&self) -> u64 {
@@ -181,7 +186,7 @@ impl Bbr {
         };
         let more = match self.phase {
             Phase::Startup { .. } | Phase::Cycle(_) => {
-                let host = bytes(self.rate.get().unwrap_or(0), HOST);
+                let host = bytes(self.best_rate(), HOST);
                 host.max(self.aggregation.most.get().unwrap_or(0))
             }
             Phase::Drain | Phase::ProbeRtt { .. } => 0,
@@ -227,9 +232,9 @@ impl Bbr {
             let left = self.window.max(self.product()) as f64 * LOSS_BETA;
             self.ceiling = Some(left as u64);
         }
+        let rate = self.best_rate();
         match &mut self.phase {
             Phase::Startup { best, rounds } => {
-                let rate = self.rate.get().unwrap_or(0);
                 if rate as f64 >= *best as f64 * STARTUP_GROWTH {
                     (*best, *rounds) = (rate, 0);
                 } else if !self.round.is_app_limited {
@@ -252,7 +257,6 @@ impl Bbr {
             }
         }
         self.round = Round {
-            ends_at: self.delivery.delivered(),
             began_at: self.delivery.delivered(),
             ..Round::default()
         };
@@ -283,8 +287,8 @@ impl Bbr {
         };
         self.learn(&sample, now);
         self.aggregation
-            .on_acked(now, acked, self.rate.get().unwrap_or(0), self.window);
-        if sample.delivered_before >= self.round.ends_at {
+            .on_acked(now, acked, self.best_rate(), self.window);
+        if sample.delivered_before >= self.round.began_at {
             self.end_round();
         }
         match self.phase {

@@ -12,7 +12,7 @@ use std::hint::black_box;
 use gungraun::prelude::*;
 use hickory_proto::rr::Name;
 use tombolo_dns_corefile::plugins::Rewrite;
-use tombolo_dns_corefile::{Config, Error, File, Surroundings, parse};
+use tombolo_dns_corefile::{Config, Error, parse};
 
 const COREFILE: &str = ".:53 {
     errors
@@ -30,21 +30,6 @@ const COREFILE: &str = ".:53 {
 }
 ";
 
-/// Nothing is around the Corefile.
-struct Nothing;
-
-// === impl Nothing ===
-
-impl Surroundings for Nothing {
-    fn variable(&self, _name: &str) -> Option<String> {
-        None
-    }
-
-    fn files(&self, _from: &str, pattern: &str) -> Result<Vec<File>, String> {
-        Err(pattern.to_owned())
-    }
-}
-
 struct Rewritten {
     rule: Rewrite,
     name: Name,
@@ -53,7 +38,7 @@ struct Rewritten {
 /// The first rule of `rewrite`, and a name that it fits.
 fn rewritten(rewrite: &str) -> Rewritten {
     let corefile = format!(". {{\n rewrite name {rewrite}\n forward . 192.0.2.1\n}}\n");
-    let config = parse("Corefile", &corefile, &Nothing).expect("a Corefile");
+    let config = parse("Corefile", &corefile, &()).expect("a Corefile");
     let rule = config.servers[0].plugins.rewrite[0].clone();
     let name = Name::from_ascii("checkout.shop.example.com.").expect("a name");
     assert!(rule.name.rewrite(&name).is_some(), "{rewrite} does not fit");
@@ -73,7 +58,7 @@ fn rewrite(rewritten: Rewritten) -> (Rewritten, Option<Name>) {
 #[library_benchmark]
 #[bench::usual(COREFILE)]
 fn read(corefile: &str) -> Result<Config, Error> {
-    parse("Corefile", black_box(corefile), &Nothing)
+    parse("Corefile", black_box(corefile), &())
 }
 
 library_benchmark_group!(name = names, benchmarks = [rewrite]);

@@ -21,3 +21,14 @@ pub trait Surroundings {
     /// In a few words, if a file without `*` is not there, or one cannot be read.
     fn files(&self, from: &str, pattern: &str) -> Result<Vec<File>, String>;
 }
+
+/// Nothing is around the Corefile: no variable is set, and there is no other file.
+impl Surroundings for () {
+    fn variable(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    fn files(&self, _from: &str, pattern: &str) -> Result<Vec<File>, String> {
+        Err(pattern.to_owned())
+    }
+}

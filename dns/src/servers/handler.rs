@@ -185,29 +185,17 @@ mod tests {
 
     use hickory_proto::op::Message;
     use hickory_proto::rr::{Name, RecordType};
-    use tombolo_dns_corefile::{File, Surroundings, parse};
+    use tombolo_dns_corefile::parse;
     use tombolo_dns_zone::{Snapshot, Zone};
 
     use super::*;
-
-    struct Nothing;
-
-    impl Surroundings for Nothing {
-        fn variable(&self, _name: &str) -> Option<String> {
-            None
-        }
-
-        fn files(&self, _from: &str, pattern: &str) -> Result<Vec<File>, String> {
-            Err(pattern.to_owned())
-        }
-    }
 
     /// Of a clusterset without services.
     fn handler(corefile: &str) -> ChainHandler {
         let metrics = DnsMetrics::register(&mut Registry::default());
         let zone = Arc::new(Zone::new("clusterset.local", 5, 0).unwrap());
         let published = Arc::new(ArcSwap::from_pointee(Snapshot::new(zone, 1, [])));
-        let config = parse("Corefile", corefile, &Nothing).unwrap();
+        let config = parse("Corefile", corefile, &()).unwrap();
         ChainHandler::of_one_place(&config, published, metrics).unwrap()
     }
 
